@@ -1,0 +1,1 @@
+"""What is produced: recordings (external), then one file per product."""

@@ -1,0 +1,25 @@
+"""The stages: kinds of work. Each has one op (ops/<stage>.py) and one asset (assets/<product>.py)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["speech_to_text", "text_to_speech"]
+ResourceClass = Literal["cpu", "gpu", "remote"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of work. `product` is the Dagster asset that a batch of it materialises."""
+
+    name: str
+    task: Task
+    product: str
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("transcribe", "speech_to_text", "transcripts"),
+        Stage("synthesize", "text_to_speech", "speech"),
+    )
+}

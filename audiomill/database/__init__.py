@@ -1,0 +1,1 @@
+"""The database: connection, tables, migrations, the embedded server. Queries live with the nouns they serve."""

@@ -1,0 +1,325 @@
+"""The tables. Columns and constraints only; what may change them is in audiomill/jobs and audiomill/accounts.
+
+Text states are held by CHECK constraints; the allowed transitions are in audiomill/jobs/states.py.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own declaration
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        float: Double(),
+        dict[str, Any]: JSONB(),
+        list[str]: JSONB(),
+    }
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.clock_timestamp())
+
+
+def _states(*names: str) -> CheckConstraint:
+    listed = ", ".join(f"'{name}'" for name in names)
+    return CheckConstraint(f"state IN ({listed})", name="state")
+
+
+class Workspace(Base):
+    """A tenant. `id` is its slug, as it stands in inbox keys."""
+
+    __tablename__ = "workspaces"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    tier: Mapped[int] = mapped_column(server_default="0", comment="higher goes first")
+    created_at: Mapped[datetime] = _now()
+
+
+class ApiKey(Base):
+    """A key of the API. Only its SHA-256 is kept: keys are random, so a slow hash would add nothing."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    hint: Mapped[str] = mapped_column(comment="the first characters, to recognise it by")
+    sha256: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _now()
+    revoked_at: Mapped[datetime | None]
+
+
+class Upload(Base):
+    """A place in the store that a client may write one recording to."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), index=True)
+    object_key: Mapped[str] = mapped_column(unique=True)
+    filename: Mapped[str]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger, comment="as announced")
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+
+
+class Recording(Base):
+    """One object that a customer gave. `sha256` is known once it was read whole."""
+
+    __tablename__ = "recordings"
+    __table_args__ = (
+        UniqueConstraint("workspace_id", "object_key", "object_version"),
+        CheckConstraint("kind IN ('audio', 'text')", name="kind"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    object_key: Mapped[str]
+    object_version: Mapped[str] = mapped_column(comment="the store's entity tag: changes with the content")
+    filename: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(index=True)
+    duration_seconds: Mapped[float | None]
+    created_at: Mapped[datetime] = _now()
+
+
+class Submission(Base):
+    """One request that made 1 to N jobs."""
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        UniqueConstraint("workspace_id", "idempotency_key"),
+        CheckConstraint("source IN ('inbox', 'api', 'operator', 'schedule')", name="source"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    source: Mapped[str]
+    idempotency_key: Mapped[str]
+    request_sha256: Mapped[str] = mapped_column(comment="of the order, so that a key is not used for another")
+    created_at: Mapped[datetime] = _now()
+
+
+class Job(Base):
+    """One recipe applied to one recording. State is written by jobs.submit and jobs.transition only."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        _states("queued", "running", "complete", "failed", "cancelled"),
+        UniqueConstraint("submission_id", "position"),
+        Index("ix_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(comment="place within the submission")
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), index=True)
+    recipe: Mapped[str]
+    capability: Mapped[str]
+    parameters: Mapped[dict[str, Any]] = mapped_column(comment="frozen at submission, `auto` resolved")
+    tier: Mapped[int] = mapped_column(server_default="0")
+    state: Mapped[str] = mapped_column(server_default="queued")
+    stage: Mapped[str] = mapped_column(comment="the stage that it is in, or was in when it ended")
+    progress: Mapped[float] = mapped_column(server_default="0", comment="share done, 0 to 1")
+    failure_code: Mapped[str | None]
+    failure_reason: Mapped[str | None] = mapped_column(comment="a sentence for the customer")
+    event_seq: Mapped[int] = mapped_column(server_default="0", comment="number of the newest event")
+    created_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class JobEvent(Base):
+    """What happened to a job, numbered per job without gaps: what server-sent events replay."""
+
+    __tablename__ = "job_events"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    stage: Mapped[str]
+    progress: Mapped[float]
+    reason: Mapped[str | None]
+    at: Mapped[datetime] = _now()
+
+
+class Batch(Base):
+    """Work items of one lane that one run works off. `id` is the partition key of the stage's asset."""
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        _states("formed", "running", "closed", "cancelled"),
+        Index(
+            "ix_batches_open",
+            "resource_class",
+            "created_at",
+            postgresql_where=text("state IN ('formed', 'running')"),
+        ),
+        Index("ix_batches_run", "run_id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    lane: Mapped[str]
+    stage: Mapped[str]
+    engine: Mapped[str]
+    model: Mapped[str | None]
+    resource_class: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="formed")
+    attempt: Mapped[int] = mapped_column(server_default="1", comment="a new one each time that a run broke")
+    item_count: Mapped[int]
+    audio_seconds: Mapped[float] = mapped_column(comment="estimated from sizes")
+    parent_id: Mapped[str | None] = mapped_column(comment="the batch that this one was split from")
+    fencing: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="grows with every lease")
+    run_id: Mapped[str | None] = mapped_column(comment="of the newest lease")
+    lease_expires_at: Mapped[datetime | None] = mapped_column(comment="NULL: no lease")
+    requested_at: Mapped[datetime | None] = mapped_column(comment="a run was asked for in this attempt")
+    note: Mapped[str | None] = mapped_column(comment="why it ended or began again, for operators")
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None] = mapped_column(comment="its partition key was taken from Dagster")
+
+
+class WorkItem(Base):
+    """One stage of one job: what is queued, batched, leased, retried."""
+
+    __tablename__ = "work_items"
+    __table_args__ = (
+        _states("queued", "batched", "running", "complete", "failed", "cancelled"),
+        CheckConstraint("(state IN ('batched', 'running')) <= (batch_id IS NOT NULL)", name="batched"),
+        UniqueConstraint("job_id", "stage"),
+        Index(
+            "ix_work_items_queue",
+            "lane",
+            "workspace_id",
+            "created_at",
+            "id",
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index("ix_work_items_batch", "batch_id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    workspace_id: Mapped[str]
+    stage: Mapped[str]
+    engine: Mapped[str]
+    model: Mapped[str | None]
+    resource_class: Mapped[str]
+    tier: Mapped[int]
+    length_class: Mapped[str]
+    lane: Mapped[str] = mapped_column(comment="stage|engine|model|resource class|tier|length class")
+    audio_seconds: Mapped[float] = mapped_column(comment="estimated from the size until it was read")
+    state: Mapped[str] = mapped_column(server_default="queued")
+    batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
+    attempts: Mapped[int] = mapped_column(server_default="0", comment="times that a run began it")
+    artifact_key: Mapped[str | None]
+    processing_seconds: Mapped[float | None] = mapped_column(comment="engine's time for it")
+    failure_code: Mapped[str | None]
+    failure_reason: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Artifact(Base):
+    """A stage's stored result, content-addressed within a workspace."""
+
+    __tablename__ = "artifacts"
+    key: Mapped[str] = mapped_column(primary_key=True, comment="SHA-256 of what it was made from and how")
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    stage: Mapped[str]
+    object_key: Mapped[str]
+    sha256: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(
+        comment="engine, model, hashes, durations, checks: no content"
+    )
+    created_at: Mapped[datetime] = _now()
+
+
+class Output(Base):
+    """One deliverable file of a job; immutable. A receipt is an output too, named `<file>.receipt.json`."""
+
+    __tablename__ = "outputs"
+    __table_args__ = (UniqueConstraint("job_id", "name", "version"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    version: Mapped[int] = mapped_column(server_default="1")
+    object_key: Mapped[str]
+    media_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str]
+    created_at: Mapped[datetime] = _now()
+
+
+class InboxEntry(Base):
+    """What became of an object of the inbox, so that no object is taken twice and none is passed over unsaid."""
+
+    __tablename__ = "inbox_entries"
+    __table_args__ = (CheckConstraint("outcome IN ('submitted', 'rejected')", name="outcome"),)
+    object_key: Mapped[str] = mapped_column(primary_key=True)
+    signature: Mapped[str] = mapped_column(comment="what listing shows: a cheap sign that it changed")
+    version: Mapped[str | None] = mapped_column(comment="entity tag of what was submitted")
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+    submission_id: Mapped[str | None]
+    seen_at: Mapped[datetime] = _now()
+
+
+class EngineAvailability(Base):
+    """What a worker says that it can run. Rows not renewed for long count as gone."""
+
+    __tablename__ = "engine_availability"
+    engine: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True, comment="'' where the engine has no choice")
+    resource_class: Mapped[str] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str]
+    preference: Mapped[int] = mapped_column(comment="0 is the best of its task")
+    available: Mapped[bool] = mapped_column(Boolean)
+    lacks: Mapped[str | None]
+    languages: Mapped[list[str] | None] = mapped_column(comment="NULL: any")
+    heartbeat_at: Mapped[datetime] = _now()
+
+
+__all__ = [
+    "ApiKey",
+    "Artifact",
+    "Base",
+    "Batch",
+    "EngineAvailability",
+    "InboxEntry",
+    "Job",
+    "JobEvent",
+    "Output",
+    "Recording",
+    "Submission",
+    "Upload",
+    "WorkItem",
+    "Workspace",
+]

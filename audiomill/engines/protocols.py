@@ -1,0 +1,118 @@
+"""What an engine is: one protocol per task. Lists in, lists out, so that batching is the normal case."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from audiomill.audio import Audio
+from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
+from audiomill.catalogue.stages import ResourceClass
+from audiomill.errors import AudiomillError
+from audiomill.transcripts import Transcript, Word
+
+Progress = Callable[[int, float], None]
+"""Called with (index in the list, share done 0 to 1) while an item is worked on; cheap, may be called often."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether one model of an engine can run here. `lacks` names what is missing: weights, package, GPU, key."""
+
+    model: str | None
+    resource_class: ResourceClass
+    available: bool
+    lacks: str | None
+    languages: tuple[str, ...] | None
+    """BCP 47 tags, lower case; None: any language."""
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """What made an output, for receipts and artifact keys: engine, its version, the model and its SHA-256."""
+
+    engine: str
+    version: str
+    model: str | None
+    model_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How a loaded engine uses the machine.
+
+    group_items, group_seconds: what one call takes at most. parallel_calls: calls that may run at the same time,
+    from threads of one process.
+    """
+
+    group_items: int
+    group_seconds: float
+    parallel_calls: int
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A text spoken: the sound, and when each word starts and ends where the engine says so."""
+
+    audio: Audio
+    words: tuple[Word, ...] = ()
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Common to all tasks. Constructed cheaply; `load` brings the model into memory, `close` lets it go."""
+
+    def availability(self) -> list[Availability]:
+        """One row per model and resource class that this engine knows of here. Never raises."""
+        ...
+
+    def load(self, model: str | None, resource_class: ResourceClass) -> None:
+        """Load a model. Raises EngineUnavailable that names what is missing."""
+        ...
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """Of the loaded model."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """Of the loaded model."""
+        ...
+
+    def close(self) -> None:
+        """Free what `load` took. Harmless when nothing is loaded."""
+        ...
+
+
+class SpeechToText(Engine, Protocol):
+    """Transcribes. Wants mono audio at `sample_rate_hz`."""
+
+    sample_rate_hz: int
+
+    def transcribe(
+        self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
+    ) -> list[Transcript | AudiomillError]:
+        """One result per audio, in order: a Transcript, or the error of that item alone.
+
+        Raises EngineFailed only when the engine itself broke and no result of the call can be trusted.
+        """
+        ...
+
+
+class TextToSpeech(Engine, Protocol):
+    """Speaks."""
+
+    def synthesize(
+        self, texts: Sequence[str], params: SynthesizeParameters, progress: Progress | None = None
+    ) -> list[Speech | AudiomillError]:
+        """One result per text, in order: Speech, or the error of that item alone. Raises EngineFailed as above."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """How the registry builds an engine: `Class(model_store=…, cores=…)`."""
+
+    def __call__(self, *, model_store: Path, cores: int) -> Engine:
+        """Build, without loading anything."""
+        ...

@@ -1,0 +1,1 @@
+"""Recordings, submissions, jobs, work items, batches, leases: the only code that changes their state."""

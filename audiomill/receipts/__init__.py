@@ -1,0 +1,1 @@
+"""Receipts: what was made how; signing and verifying. No HTTP, no Dagster."""

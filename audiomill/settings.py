@@ -1,0 +1,200 @@
+"""Every setting of audiomill, nested by concern, each documented. No logic beyond defaults derived from others.
+
+Read from the environment: `AUDIOMILL_<SECTION>__<FIELD>`, for example `AUDIOMILL_DATABASE__URL`.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class DatabaseSettings(BaseModel):
+    """PostgreSQL. Without a URL the embedded server runs under the data directory."""
+
+    url: str | None = Field(
+        None, description="postgresql://user:password@host/database of audiomill's own tables"
+    )
+    dagster_url: str | None = Field(
+        None, description="database of Dagster's storages; needed with `url`, and a different database"
+    )
+    pool_size: Positive = Field(8, description="connections kept by one process")
+    prepared_statements: bool = Field(True, description="set to false behind PgBouncer in transaction mode")
+
+
+class StorageSettings(BaseModel):
+    """The object store."""
+
+    kind: Literal["local", "s3"] = Field("local", description="a directory of this machine, or an S3 bucket")
+    bucket: str = Field("audiomill", description="S3 bucket")
+    prefix: str = Field("", description="everything lives below this S3 prefix")
+    endpoint_url: str | None = Field(
+        None, description="an S3-compatible endpoint; credentials by boto3's own chain"
+    )
+    region: str | None = Field(None, description="S3 region")
+    signed_url_seconds: Positive = Field(900, description="how long a customer's signed URL lives")
+    operator_url_seconds: Positive = Field(
+        7 * 86400, description="how long a link in Dagster's UI lives (S3: 7 days)"
+    )
+
+
+class LimitSettings(BaseModel):
+    """What an input may be at most."""
+
+    max_bytes: Positive = Field(5 * 1024**3, description="size of one recording")
+    max_seconds: Seconds = Field(10 * 3600, description="length of one recording")
+    max_text_characters: Positive = Field(500_000, description="length of one text")
+    max_jobs_per_submission: Positive = Field(1000, description="jobs that one request may order")
+
+
+class BatchingSettings(BaseModel):
+    """How work items are gathered into batches."""
+
+    max_items: Positive = Field(250, description="items of one batch at most")
+    max_audio_seconds: Seconds = Field(4 * 3600, description="estimated audio of one batch at most")
+    min_items: Positive = Field(8, description="a backlog is not split into batches smaller than this")
+    max_wait_seconds: Annotated[float, Field(ge=0)] = Field(
+        20, description="on a busy lane a batch that is not full waits until its oldest item is this old"
+    )
+    queue_factor: Positive = Field(
+        2, description="no batches are formed while this many times the slots are waiting"
+    )
+
+
+class LeaseSettings(BaseModel):
+    """How a run owns a batch."""
+
+    heartbeat_seconds: Seconds = Field(5, description="how often a run says that it lives")
+    ttl_seconds: Seconds = Field(45, description="a lease without a heartbeat for so long is lost")
+    start_timeout_seconds: Seconds = Field(
+        600, description="a batch whose run never claims it is started again"
+    )
+    max_attempts: Positive = Field(3, description="after so many broken attempts a batch is split in two")
+
+
+class RetentionSettings(BaseModel):
+    """When old bookkeeping goes."""
+
+    partition_days: Positive = Field(
+        30, description="partition keys of closed batches older than this are retired"
+    )
+
+
+class InboxSettings(BaseModel):
+    """Folder and bucket intake."""
+
+    page_size: Positive = Field(500, description="objects looked at per page")
+    pages_per_tick: Positive = Field(10, description="pages taken in one sensor tick (a tick may last 60 s)")
+    settle_seconds: Annotated[float, Field(ge=0)] = Field(
+        2, description="a file of a local folder is taken when it has not changed for so long"
+    )
+
+
+class CpuSettings(BaseModel):
+    """How the machine's cores are divided (audiomill/engines/cores.py is their one owner)."""
+
+    cores: Positive = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)), description="cores for engines"
+    )
+    cpu_runs: Positive = Field(2, description="Dagster runs of CPU batches at a time")
+    gpu_runs: Positive = Field(1, description="Dagster runs of GPU batches at a time")
+
+
+class EngineSettings(BaseModel):
+    """Engines and their weights."""
+
+    model_store: str | None = Field(None, description="folder of weights; default: <data_dir>/models")
+    fetch_default_weights: bool = Field(
+        True, description="fetch the default weights at first start, if the hub answers"
+    )
+    hub_timeout_seconds: Seconds = Field(10, description="how long the model hub may take to answer")
+    accepted_licences: list[str] = Field(
+        default_factory=list, description="non-commercial licences accepted by you"
+    )
+    extra: list[str] = Field(
+        default_factory=list,
+        description="engine entries of your own: import paths `module:ENTRY` (an EngineEntry)",
+    )
+    fallback: bool = Field(
+        False, description="let `auto` fall to a worse engine when quality checks reject a result"
+    )
+
+
+class ApiSettings(BaseModel):
+    """The FastAPI front."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Positive = Field(8080, description="port to listen on")
+    public_url: str | None = Field(None, description="address that customers use; default http://host:port")
+
+
+class DagsterSettings(BaseModel):
+    """Dagster's processes as `audiomill up` starts them."""
+
+    host: str = Field("127.0.0.1", description="address of the webserver")
+    port: Positive = Field(3000, description="port of the webserver")
+    code_server_port: Positive = Field(4266, description="port of the one gRPC code server, on loopback")
+    dequeue_interval_seconds: Positive = Field(1, description="how often queued runs are looked at")
+    public_url: str | None = Field(None, description="address that operators use; default http://host:port")
+
+
+class Settings(BaseSettings):
+    """All settings. Build one with `get_settings()`."""
+
+    model_config = SettingsConfigDict(env_prefix="AUDIOMILL_", env_nested_delimiter="__", extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".audiomill",
+        description="database, store, models, keys, logs and Dagster's home live below",
+    )
+    secret: SecretStr | None = Field(
+        None, description="signs URLs of the local store; default: made once under <data_dir>/keys"
+    )
+    receipt_key_file: Path | None = Field(
+        None,
+        description="PEM of the Ed25519 key that signs receipts; default: made once under <data_dir>/keys",
+    )
+    trusted_receipt_keys: Path | None = Field(
+        None, description="folder of further public keys (PEM) whose receipts are accepted: retired keys"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="of audiomill's own log"
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    limits: LimitSettings = LimitSettings()
+    batching: BatchingSettings = BatchingSettings()
+    lease: LeaseSettings = LeaseSettings()
+    retention: RetentionSettings = RetentionSettings()
+    inbox: InboxSettings = InboxSettings()
+    cpu: CpuSettings = CpuSettings()
+    engines: EngineSettings = EngineSettings()
+    api: ApiSettings = ApiSettings()
+    dagster: DagsterSettings = DagsterSettings()
+
+    @property
+    def api_url(self) -> str:
+        """Where customers reach the API, without a trailing slash."""
+        return (self.api.public_url or f"http://{self.api.host}:{self.api.port}").rstrip("/")
+
+    @property
+    def dagster_ui_url(self) -> str:
+        """Where operators reach Dagster's UI, without a trailing slash."""
+        return (self.dagster.public_url or f"http://{self.dagster.host}:{self.dagster.port}").rstrip("/")
+
+    @property
+    def model_store_dir(self) -> Path:
+        """Folder of the model store."""
+        return Path(self.engines.model_store) if self.engines.model_store else self.data_dir / "models"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once from the environment."""
+    return Settings()

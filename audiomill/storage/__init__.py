@@ -1,0 +1,5 @@
+"""The object store: one protocol, a local directory and S3. Key layout too. No database, no web framework."""
+
+from audiomill.storage.store import ObjectInfo, ObjectStore, Page, SignedUrl
+
+__all__ = ["ObjectInfo", "ObjectStore", "Page", "SignedUrl"]

@@ -1,0 +1,89 @@
+"""The object store protocol. Keys are slash-separated text without a leading slash; bytes are immutable once put.
+
+Errors: NotFound (code `object_not_found`) where a key is absent; StorageUnavailable after retries.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object as listing shows it.
+
+    signature: cheap to get, changes whenever the object is written (S3: the entity tag; local: times, size, inode).
+    settled_seconds: how long it has been unchanged, by the store's clock (S3 objects appear whole).
+    """
+
+    key: str
+    size_bytes: int
+    signature: str
+    settled_seconds: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a listing in key order. `next_after` is None at the end."""
+
+    objects: tuple[ObjectInfo, ...]
+    next_after: str | None
+
+
+@dataclass(frozen=True)
+class SignedUrl:
+    """A URL that does one thing to one object for a while. `headers` must be sent with it."""
+
+    url: str
+    method: str
+    expires_seconds: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore(Protocol):
+    """Where bytes live. Every implementation passes tests/unit/test_storage_contract.py."""
+
+    def put_bytes(self, key: str, data: bytes, *, media_type: str = "application/octet-stream") -> None:
+        """Write an object whole; readers see the old or the new, never a part."""
+        ...
+
+    def put_file(self, key: str, path: Path, *, media_type: str = "application/octet-stream") -> None:
+        """Write an object whole from a file."""
+        ...
+
+    def get_bytes(self, key: str) -> bytes:
+        """Read a small object whole."""
+        ...
+
+    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None) -> str:
+        """Copy an object to a file and return the SHA-256 (hex) of what was written. Raises LimitExceeded."""
+        ...
+
+    def stat(self, key: str) -> ObjectInfo:
+        """What listing would show. Raises NotFound."""
+        ...
+
+    def version(self, key: str) -> str:
+        """Entity tag by content: equal for the same bytes written the same way again, other for other bytes."""
+        ...
+
+    def list_page(self, prefix: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """Up to `limit` objects whose key starts with `prefix` and is greater than `after`, in key order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; harmless when it is absent."""
+        ...
+
+    def signed_get(self, key: str, *, seconds: int, filename: str | None = None) -> SignedUrl:
+        """A URL to read the object; `filename` is what a browser saves it as."""
+        ...
+
+    def signed_put(self, key: str, *, seconds: int, size_bytes: int, media_type: str) -> SignedUrl:
+        """A URL to write the object once announced with that size and type."""
+        ...
+
+    def ready(self) -> None:
+        """Raises StorageUnavailable when the store cannot be used."""
+        ...

@@ -1,0 +1,1 @@
+"""Thin Dagster ConfigurableResources that return audiomill objects. No logic."""

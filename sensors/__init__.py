@@ -1,0 +1,1 @@
+"""Everything that starts or mends runs: intake, batching, failure, reaping, retirement, schedules."""

@@ -18,9 +18,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class DatabaseSettings(BaseModel):
     """PostgreSQL. Without a URL the embedded server runs under the data directory."""
 
-    url: str | None = Field(
-        None, description="postgresql://user:password@host/database of audiomill's own tables"
-    )
+    url: str | None = Field(None, description="postgresql://user:password@host/database of audiomill's own tables")
     dagster_url: str | None = Field(
         None, description="database of Dagster's storages; needed with `url`, and a different database"
     )
@@ -34,14 +32,10 @@ class StorageSettings(BaseModel):
     kind: Literal["local", "s3"] = Field("local", description="a directory of this machine, or an S3 bucket")
     bucket: str = Field("audiomill", description="S3 bucket")
     prefix: str = Field("", description="everything lives below this S3 prefix")
-    endpoint_url: str | None = Field(
-        None, description="an S3-compatible endpoint; credentials by boto3's own chain"
-    )
+    endpoint_url: str | None = Field(None, description="an S3-compatible endpoint; credentials by boto3's own chain")
     region: str | None = Field(None, description="S3 region")
     signed_url_seconds: Positive = Field(900, description="how long a customer's signed URL lives")
-    operator_url_seconds: Positive = Field(
-        7 * 86400, description="how long a link in Dagster's UI lives (S3: 7 days)"
-    )
+    operator_url_seconds: Positive = Field(7 * 86400, description="how long a link in Dagster's UI lives (S3: 7 days)")
 
 
 class LimitSettings(BaseModel):
@@ -62,9 +56,7 @@ class BatchingSettings(BaseModel):
     max_wait_seconds: Annotated[float, Field(ge=0)] = Field(
         20, description="on a busy lane a batch that is not full waits until its oldest item is this old"
     )
-    queue_factor: Positive = Field(
-        2, description="no batches are formed while this many times the slots are waiting"
-    )
+    queue_factor: Positive = Field(2, description="no batches are formed while this many times the slots are waiting")
 
 
 class LeaseSettings(BaseModel):
@@ -72,18 +64,14 @@ class LeaseSettings(BaseModel):
 
     heartbeat_seconds: Seconds = Field(5, description="how often a run says that it lives")
     ttl_seconds: Seconds = Field(45, description="a lease without a heartbeat for so long is lost")
-    start_timeout_seconds: Seconds = Field(
-        600, description="a batch whose run never claims it is started again"
-    )
+    start_timeout_seconds: Seconds = Field(600, description="a batch whose run never claims it is started again")
     max_attempts: Positive = Field(3, description="after so many broken attempts a batch is split in two")
 
 
 class RetentionSettings(BaseModel):
     """When old bookkeeping goes."""
 
-    partition_days: Positive = Field(
-        30, description="partition keys of closed batches older than this are retired"
-    )
+    partition_days: Positive = Field(30, description="partition keys of closed batches older than this are retired")
 
 
 class InboxSettings(BaseModel):
@@ -99,9 +87,7 @@ class InboxSettings(BaseModel):
 class CpuSettings(BaseModel):
     """How the machine's cores are divided (audiomill/engines/cores.py is their one owner)."""
 
-    cores: Positive = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)), description="cores for engines"
-    )
+    cores: Positive = Field(default_factory=lambda: len(os.sched_getaffinity(0)), description="cores for engines")
     cpu_runs: Positive = Field(2, description="Dagster runs of CPU batches at a time")
     gpu_runs: Positive = Field(1, description="Dagster runs of GPU batches at a time")
 
@@ -114,16 +100,12 @@ class EngineSettings(BaseModel):
         True, description="fetch the default weights at first start, if the hub answers"
     )
     hub_timeout_seconds: Seconds = Field(10, description="how long the model hub may take to answer")
-    accepted_licences: list[str] = Field(
-        default_factory=list, description="non-commercial licences accepted by you"
-    )
+    accepted_licences: list[str] = Field(default_factory=list, description="non-commercial licences accepted by you")
     extra: list[str] = Field(
         default_factory=list,
         description="engine entries of your own: import paths `module:ENTRY` (an EngineEntry)",
     )
-    fallback: bool = Field(
-        False, description="let `auto` fall to a worse engine when quality checks reject a result"
-    )
+    fallback: bool = Field(False, description="let `auto` fall to a worse engine when quality checks reject a result")
 
 
 class ApiSettings(BaseModel):
@@ -163,9 +145,7 @@ class Settings(BaseSettings):
     trusted_receipt_keys: Path | None = Field(
         None, description="folder of further public keys (PEM) whose receipts are accepted: retired keys"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="of audiomill's own log"
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="of audiomill's own log")
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()
     limits: LimitSettings = LimitSettings()

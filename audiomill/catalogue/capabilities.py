@@ -23,9 +23,7 @@ class Capability:
 CAPABILITIES: dict[str, Capability] = {
     capability.name: capability
     for capability in (
-        Capability(
-            "transcribe", "Speech to text with word times", "audio", TranscribeParameters, ("transcribe",)
-        ),
+        Capability("transcribe", "Speech to text with word times", "audio", TranscribeParameters, ("transcribe",)),
         Capability("synthesize", "Text to speech", "text", SynthesizeParameters, ("synthesize",)),
     )
 }
@@ -37,9 +35,7 @@ def capability(name: str) -> Capability:
         return CAPABILITIES[name]
     except KeyError:
         known = ", ".join(sorted(CAPABILITIES))
-        raise BadRequest(
-            f"There is no capability {name!r}. There are: {known}.", code="unknown_capability"
-        ) from None
+        raise BadRequest(f"There is no capability {name!r}. There are: {known}.", code="unknown_capability") from None
 
 
 def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:

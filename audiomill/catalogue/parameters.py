@@ -45,9 +45,7 @@ class TranscribeParameters(Parameters):
         description="sampling temperatures, tried in order while the result looks wrong",
     )
     word_timestamps: bool = Field(True, description="times and confidence of each word")
-    vad: bool = Field(
-        True, description="leave out what is not speech before decoding (voice activity detection)"
-    )
+    vad: bool = Field(True, description="leave out what is not speech before decoding (voice activity detection)")
     initial_prompt: Annotated[str, Field(max_length=1000)] | None = Field(
         None, description="text in the style and with the terms expected"
     )

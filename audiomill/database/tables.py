@@ -255,9 +255,7 @@ class Artifact(Base):
     stage: Mapped[str]
     object_key: Mapped[str]
     sha256: Mapped[str]
-    details: Mapped[dict[str, Any]] = mapped_column(
-        comment="engine, model, hashes, durations, checks: no content"
-    )
+    details: Mapped[dict[str, Any]] = mapped_column(comment="engine, model, hashes, durations, checks: no content")
     created_at: Mapped[datetime] = _now()
 
 

@@ -32,9 +32,7 @@ def upgrade() -> None:
         sa.Column("item_count", sa.Integer(), nullable=False),
         sa.Column("audio_seconds", sa.Double(), nullable=False, comment="estimated from sizes"),
         sa.Column("parent_id", sa.Text(), nullable=True, comment="the batch that this one was split from"),
-        sa.Column(
-            "fencing", sa.BigInteger(), server_default="0", nullable=False, comment="grows with every lease"
-        ),
+        sa.Column("fencing", sa.BigInteger(), server_default="0", nullable=False, comment="grows with every lease"),
         sa.Column("run_id", sa.Text(), nullable=True, comment="of the newest lease"),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True, comment="NULL: no lease"),
         sa.Column(
@@ -57,9 +55,7 @@ def upgrade() -> None:
             nullable=True,
             comment="its partition key was taken from Dagster",
         ),
-        sa.CheckConstraint(
-            "state IN ('formed', 'running', 'closed', 'cancelled')", name=op.f("ck_batches_state")
-        ),
+        sa.CheckConstraint("state IN ('formed', 'running', 'closed', 'cancelled')", name=op.f("ck_batches_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
     )
     op.create_index(
@@ -87,23 +83,17 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.PrimaryKeyConstraint(
-            "engine", "model", "resource_class", "worker", name=op.f("pk_engine_availability")
-        ),
+        sa.PrimaryKeyConstraint("engine", "model", "resource_class", "worker", name=op.f("pk_engine_availability")),
     )
     op.create_table(
         "inbox_entries",
         sa.Column("object_key", sa.Text(), nullable=False),
-        sa.Column(
-            "signature", sa.Text(), nullable=False, comment="what listing shows: a cheap sign that it changed"
-        ),
+        sa.Column("signature", sa.Text(), nullable=False, comment="what listing shows: a cheap sign that it changed"),
         sa.Column("version", sa.Text(), nullable=True, comment="entity tag of what was submitted"),
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("submission_id", sa.Text(), nullable=True),
-        sa.Column(
-            "seen_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("seen_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.CheckConstraint("outcome IN ('submitted', 'rejected')", name=op.f("ck_inbox_entries_outcome")),
         sa.PrimaryKeyConstraint("object_key", name=op.f("pk_inbox_entries")),
     )
@@ -218,9 +208,7 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.CheckConstraint(
-            "source IN ('inbox', 'api', 'operator', 'schedule')", name=op.f("ck_submissions_source")
-        ),
+        sa.CheckConstraint("source IN ('inbox', 'api', 'operator', 'schedule')", name=op.f("ck_submissions_source")),
         sa.ForeignKeyConstraint(
             ["workspace_id"], ["workspaces.id"], name=op.f("fk_submissions_workspace_id"), ondelete="CASCADE"
         ),
@@ -268,9 +256,7 @@ def upgrade() -> None:
         ),
         sa.Column("tier", sa.Integer(), server_default="0", nullable=False),
         sa.Column("state", sa.Text(), server_default="queued", nullable=False),
-        sa.Column(
-            "stage", sa.Text(), nullable=False, comment="the stage that it is in, or was in when it ended"
-        ),
+        sa.Column("stage", sa.Text(), nullable=False, comment="the stage that it is in, or was in when it ended"),
         sa.Column("progress", sa.Double(), server_default="0", nullable=False, comment="share done, 0 to 1"),
         sa.Column("failure_code", sa.Text(), nullable=True),
         sa.Column("failure_reason", sa.Text(), nullable=True, comment="a sentence for the customer"),
@@ -324,12 +310,8 @@ def upgrade() -> None:
         sa.Column("stage", sa.Text(), nullable=False),
         sa.Column("progress", sa.Double(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column(
-            "at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_job_events_job_id"), ondelete="CASCADE"
-        ),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_events_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("pk_job_events")),
     )
     op.create_table(
@@ -363,17 +345,11 @@ def upgrade() -> None:
         sa.Column("resource_class", sa.Text(), nullable=False),
         sa.Column("tier", sa.Integer(), nullable=False),
         sa.Column("length_class", sa.Text(), nullable=False),
-        sa.Column(
-            "lane", sa.Text(), nullable=False, comment="stage|engine|model|resource class|tier|length class"
-        ),
-        sa.Column(
-            "audio_seconds", sa.Double(), nullable=False, comment="estimated from the size until it was read"
-        ),
+        sa.Column("lane", sa.Text(), nullable=False, comment="stage|engine|model|resource class|tier|length class"),
+        sa.Column("audio_seconds", sa.Double(), nullable=False, comment="estimated from the size until it was read"),
         sa.Column("state", sa.Text(), server_default="queued", nullable=False),
         sa.Column("batch_id", sa.Text(), nullable=True),
-        sa.Column(
-            "attempts", sa.Integer(), server_default="0", nullable=False, comment="times that a run began it"
-        ),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False, comment="times that a run began it"),
         sa.Column("artifact_key", sa.Text(), nullable=True),
         sa.Column("processing_seconds", sa.Double(), nullable=True, comment="engine's time for it"),
         sa.Column("failure_code", sa.Text(), nullable=True),
@@ -394,9 +370,7 @@ def upgrade() -> None:
             name=op.f("ck_work_items_state"),
         ),
         sa.ForeignKeyConstraint(["batch_id"], ["batches.id"], name=op.f("fk_work_items_batch_id")),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_work_items_job_id"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_work_items_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_work_items")),
         sa.UniqueConstraint("job_id", "stage", name=op.f("uq_work_items_job_id_stage")),
     )
@@ -414,9 +388,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back."""
     # ### commands auto generated by Alembic - please adjust! ###
-    op.drop_index(
-        "ix_work_items_queue", table_name="work_items", postgresql_where=sa.text("state = 'queued'")
-    )
+    op.drop_index("ix_work_items_queue", table_name="work_items", postgresql_where=sa.text("state = 'queued'"))
     op.drop_index("ix_work_items_batch", table_name="work_items")
     op.drop_table("work_items")
     op.drop_table("outputs")
@@ -437,8 +409,6 @@ def downgrade() -> None:
     op.drop_table("inbox_entries")
     op.drop_table("engine_availability")
     op.drop_index("ix_batches_run", table_name="batches")
-    op.drop_index(
-        "ix_batches_open", table_name="batches", postgresql_where=sa.text("state IN ('formed', 'running')")
-    )
+    op.drop_index("ix_batches_open", table_name="batches", postgresql_where=sa.text("state IN ('formed', 'running')"))
     op.drop_table("batches")
     # ### end Alembic commands ###

@@ -1,0 +1,103 @@
+"""What every test may ask for: settings, a database of its own, a store. No test helpers of one suite only.
+
+One embedded PostgreSQL server serves a whole pytest process (an xdist worker is one). Each module that asks for
+`database` gets a new database, copied from a migrated template; tests of one module share it.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from audiomill.database.connection import Database
+from audiomill.database.embedded import EmbeddedServer, ensure_server
+from audiomill.database.migrate import upgrade
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# What a developer has set for an installation of their own must not reach the tests.
+for _name in [name for name in os.environ if name.upper().startswith("AUDIOMILL_")]:
+    del os.environ[_name]
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    """Where a module's two databases are."""
+
+    audiomill: str
+    dagster: str
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[EmbeddedServer]:
+    """An embedded server of this pytest process; its database `audiomill` is migrated and serves as the template."""
+    # Not below pytest's own folder: that is closed to the operating system's user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="audiomill-postgres-"))
+    server = ensure_server(Settings(data_dir=folder))
+    try:
+        with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+            # What a test loses in a crash of the machine nobody misses.
+            for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+                connection.execute(f"ALTER SYSTEM SET {setting}".encode())
+            connection.execute("SELECT pg_reload_conf()")
+        template = Database(server.url("audiomill"))
+        upgrade(template.engine)
+        template.dispose()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def database_urls(database_server: EmbeddedServer, request: pytest.FixtureRequest) -> Iterator[DatabaseUrls]:
+    """Two new databases for the module: audiomill's, migrated, and an empty one for Dagster's storages."""
+    name = f"t{abs(hash(request.node.nodeid)):x}"
+    with psycopg.connect(database_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE audiomill'.encode())
+        connection.execute(f'CREATE DATABASE "{name}_dagster"'.encode())
+    yield DatabaseUrls(database_server.url(name), database_server.url(f"{name}_dagster"))
+    with psycopg.connect(database_server.url("postgres"), autocommit=True) as connection:
+        for each in (name, f"{name}_dagster"):
+            connection.execute(f'DROP DATABASE IF EXISTS "{each}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="module")
+def settings(database_urls: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of an installation under a temporary folder, on the module's databases."""
+    return Settings(
+        data_dir=tmp_path_factory.mktemp("data"),
+        database={"url": database_urls.audiomill, "dagster_url": database_urls.dagster},
+        inbox={"settle_seconds": 0},
+    )
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Database]:
+    """The module's database, migrated and empty when the module begins."""
+    database = Database.from_settings(settings)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="module")
+def store(settings: Settings) -> ObjectStore:
+    """The module's object store: a local directory."""
+    from audiomill.storage.factory import open_store
+
+    return open_store(settings)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Folder of real recordings, beside the repository."""
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"real recordings are not here: {RECORDINGS}")
+    return RECORDINGS

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from audiomill.audio import Audio
 from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
 from audiomill.catalogue.stages import ResourceClass
+from audiomill.engines.cores import CoreBudget
 from audiomill.errors import AudiomillError
 from audiomill.transcripts import Transcript, Word
 
@@ -111,8 +112,12 @@ class TextToSpeech(Engine, Protocol):
 
 
 class EngineFactory(Protocol):
-    """How the registry builds an engine: `Class(model_store=…, cores=…)`."""
+    """How the registry builds an engine: `Class(model_store=…, budget=…)`.
 
-    def __call__(self, *, model_store: Path, cores: int) -> Engine:
+    model_store: folder of weights. budget: the cores of this machine; an engine takes from it while it computes on the
+    CPU (`with budget.take(n):`), and `budget.cores` is all there are.
+    """
+
+    def __call__(self, *, model_store: Path, budget: CoreBudget) -> Engine:
         """Build, without loading anything."""
         ...

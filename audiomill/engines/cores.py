@@ -1,0 +1,89 @@
+"""The one owner of the machine's CPU cores: whoever computes takes cores first, in whatever process.
+
+Belongs here: the budget. Not here: how many cores an engine wants, threads, processes.
+
+Each core is a token file; holding it is an exclusive `flock`. The kernel frees a lock when its process ends, however it
+ends, so a `kill -9` never loses a core. Takers queue on a gate file first: the kernel serves waiters on one lock in the
+order they came, and only the one at the gate gathers tokens, so two takers of several cores cannot each hold half.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+# How often the one taker at the gate looks for a free token. Short beside the shortest call of any engine (a sentence
+# of espeak-ng: some milliseconds); one open(2)-free flock call per core each time.
+POLL_SECONDS = 0.002
+
+
+class CoreBudget:
+    """`cores` tokens shared by all processes of this machine that name the same directory.
+
+    Picklable, so that worker processes take from the same budget. Do not fork while holding cores: the child would
+    share the locks.
+    """
+
+    def __init__(self, directory: Path, cores: int) -> None:
+        if cores < 1:
+            raise ValueError(f"cores must be at least 1, not {cores}")
+        self.directory = Path(directory)
+        self.cores = cores
+
+    @contextmanager
+    def take(self, count: int = 1) -> Iterator[int]:
+        """Hold `count` cores, at most all of them; waits its turn. Gives the number held.
+
+        Raises RuntimeError when this thread already holds cores: it could wait for itself for ever.
+        """
+        key = str(self.directory)
+        if key in _held.directories:
+            raise RuntimeError("this thread already holds cores: take all that a call needs at once")
+        wanted = max(1, min(count, self.cores))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as tokens:
+            with _opened(self.directory / "gate") as gate:
+                fcntl.flock(gate, fcntl.LOCK_EX)
+                self._gather(wanted, tokens)
+            _held.directories.add(key)
+            tokens.callback(_held.directories.discard, key)
+            yield wanted
+
+    def _gather(self, wanted: int, tokens: ExitStack) -> None:
+        """Lock `wanted` tokens, as they become free. Only called behind the gate."""
+        free = [tokens.enter_context(_opened(self.directory / f"core-{index}")) for index in range(self.cores)]
+        taken = 0
+        while True:
+            for descriptor in list(free):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                free.remove(descriptor)
+                taken += 1
+                if taken == wanted:
+                    return
+            time.sleep(POLL_SECONDS)
+
+
+class _Held(threading.local):
+    """The budgets that this thread holds cores of."""
+
+    def __init__(self) -> None:
+        self.directories: set[str] = set()
+
+
+_held = _Held()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of one's own (locks belong to it), closed at the end: closing frees the lock."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,188 @@
+"""Mending what broke: runs that failed, were cancelled, or fell silent. Ending Dagster's runs is the sensors' part.
+
+A batch whose run broke begins a new attempt with the items that are still open. After `max_attempts` it is split in two
+halves of one attempt each, again and again, until the file that breaks the engine stands alone and fails alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from audiomill.database.tables import Batch, WorkItem
+from audiomill.jobs.items import back_to_lane
+from audiomill.jobs.states import OPEN_ITEMS
+from audiomill.jobs.work import fail_open_item
+from audiomill.settings import Settings
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A lease that lapsed. `run_id` is the run to end."""
+
+    batch_id: str
+    run_id: str
+    stage: str
+
+
+def run_failed(
+    session: Session,
+    *,
+    run_id: str,
+    reason: str,
+    settings: Settings,
+    batch_id: str | None = None,
+    attempt: int | None = None,
+) -> str | None:
+    """A run broke: its batch begins a new attempt, or is split. Returns the batch, None if the run owned none.
+
+    `batch_id` and `attempt` (the run's tags) find the batch of a run that broke before it could claim.
+    """
+    batch = _of_run(session, run_id, batch_id, attempt)
+    if batch is None:
+        return None
+    _begin_again(session, batch, reason, settings)
+    return batch.id
+
+
+def run_cancelled(
+    session: Session, *, run_id: str, batch_id: str | None = None, attempt: int | None = None
+) -> str | None:
+    """An operator cancelled a run: its open items go back to their lane. Returns the batch, None if it owned none."""
+    batch = _of_run(session, run_id, batch_id, attempt)
+    if batch is None:
+        return None
+    back_to_lane(session, batch.id)
+    _end(batch, "cancelled", f"The run {run_id} was cancelled; open items went back to their lane.")
+    return batch.id
+
+
+def _of_run(session: Session, run_id: str, batch_id: str | None, attempt: int | None) -> Batch | None:
+    batch = session.scalar(select(Batch).where(Batch.run_id == run_id, Batch.state == "running").with_for_update())
+    if batch is None and batch_id is not None:
+        batch = session.scalar(
+            select(Batch)
+            .where(
+                Batch.id == batch_id,
+                Batch.state == "formed",
+                Batch.attempt == attempt,
+                Batch.requested_at.is_not(None),
+            )
+            .with_for_update()
+        )
+    return batch
+
+
+def expire_leases(session: Session, settings: Settings, *, limit: int = 50) -> list[Expired]:
+    """Take up to `limit` batches from runs that fell silent. What another writer mends now is passed over."""
+    lapsed = session.scalars(
+        select(Batch)
+        .where(Batch.state == "running", Batch.lease_expires_at < func.clock_timestamp())
+        .order_by(Batch.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    expired = [Expired(batch.id, batch.run_id or "", batch.stage) for batch in lapsed]
+    for batch in lapsed:
+        _begin_again(session, batch, f"The run {batch.run_id} fell silent.", settings)
+    return expired
+
+
+def unstarted(session: Session, settings: Settings) -> list[tuple[str, str]]:
+    """(batch, run key) of batches for which a run was asked for long ago and that none has claimed."""
+    rows = session.execute(
+        select(Batch.id, Batch.attempt).where(
+            Batch.state == "formed",
+            Batch.requested_at
+            < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, settings.lease.start_timeout_seconds),
+        )
+    )
+    return [(row.id, f"{row.id}:{row.attempt}") for row in rows]
+
+
+def request_again(session: Session, batch_id: str, reason: str) -> None:
+    """A batch whose run never came gets a new run key. This does not count against its items."""
+    session.execute(
+        text(
+            "UPDATE batches SET attempt = attempt + 1, requested_at = NULL, note = :reason "
+            "WHERE id = :id AND state = 'formed'"
+        ),
+        {"id": batch_id, "reason": reason},
+    )
+
+
+def _begin_again(session: Session, batch: Batch, reason: str, settings: Settings) -> None:
+    open_ids = session.scalars(
+        select(WorkItem.id)
+        .where(WorkItem.batch_id == batch.id, WorkItem.state.in_(OPEN_ITEMS))
+        .order_by(WorkItem.created_at, WorkItem.id)
+        .with_for_update()
+    ).all()
+    # A silent run that wakes up must find itself fenced out from this moment on.
+    batch.fencing += 1
+    if not open_ids:
+        _end(batch, "closed", f"{reason} Nothing was left open.")
+    elif batch.attempt < settings.lease.max_attempts:
+        session.execute(
+            text("UPDATE work_items SET state = 'batched' WHERE batch_id = :batch AND state = 'running'"),
+            {"batch": batch.id},
+        )
+        batch.state = "formed"
+        batch.attempt += 1
+        batch.requested_at = None
+        batch.lease_expires_at = None
+        batch.note = reason
+    elif len(open_ids) == 1:
+        fail_open_item(
+            session,
+            open_ids[0],
+            code="engine_crashed",
+            reason=(
+                "The engine broke each time it worked on this input. Convert it to another format and order it again; "
+                "if that fails too, write to us with the job id."
+            ),
+        )
+        _end(batch, "closed", f"{reason} Its last item was failed.")
+    else:
+        half = len(open_ids) // 2
+        for number, ids in enumerate((open_ids[:half], open_ids[half:])):
+            _split_off(session, batch, number, ids, settings)
+        _end(batch, "closed", f"{reason} It was split in two.")
+
+
+def _split_off(session: Session, batch: Batch, number: int, ids: Sequence[str], settings: Settings) -> None:
+    part = Batch(
+        # The parent's id, so that a family of splits reads as one; a letter a level.
+        id=f"{batch.id}{'ab'[number]}",
+        lane=batch.lane,
+        stage=batch.stage,
+        engine=batch.engine,
+        model=batch.model,
+        resource_class=batch.resource_class,
+        attempt=settings.lease.max_attempts,
+        item_count=len(ids),
+        audio_seconds=0.0,
+        parent_id=batch.id,
+        note=f"Split from {batch.id}.",
+    )
+    session.add(part)
+    session.flush()
+    session.execute(
+        text("UPDATE work_items SET state = 'batched', batch_id = :part WHERE id = ANY(:ids)"),
+        {"part": part.id, "ids": list(ids)},
+    )
+    session.execute(
+        text(
+            "UPDATE batches SET audio_seconds = "
+            "(SELECT coalesce(sum(audio_seconds), 0) FROM work_items WHERE batch_id = :part) WHERE id = :part"
+        ),
+        {"part": part.id},
+    )
+
+
+def _end(batch: Batch, state: str, note: str) -> None:
+    batch.state = state
+    batch.note = note
+    batch.lease_expires_at = None
+    batch.finished_at = func.clock_timestamp()

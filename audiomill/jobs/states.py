@@ -1,0 +1,44 @@
+"""The states of jobs, work items and batches, and the moves between them that are allowed. Data and checks only.
+
+job          queued → running → complete | failed | cancelled;  running → queued when its item goes back to its lane;
+             failed → queued when an operator runs its batch again
+work item    queued → batched → running → complete | failed | cancelled;  batched, running → queued (back to its lane);
+             running → batched (a new attempt);  failed → batched (an operator runs the batch again)
+batch        formed → running → closed | cancelled;  running → formed (a new attempt);  closed → running (run again)
+"""
+
+from typing import Final, Literal
+
+JobState = Literal["queued", "running", "complete", "failed", "cancelled"]
+ItemState = Literal["queued", "batched", "running", "complete", "failed", "cancelled"]
+BatchState = Literal["formed", "running", "closed", "cancelled"]
+
+JOB_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
+    "queued": frozenset({"running", "failed", "cancelled"}),
+    "running": frozenset({"running", "queued", "complete", "failed", "cancelled"}),
+    "failed": frozenset({"queued"}),
+    "complete": frozenset(),
+    "cancelled": frozenset(),
+}
+ITEM_MOVES: Final[dict[ItemState, frozenset[ItemState]]] = {
+    "queued": frozenset({"batched", "cancelled"}),
+    "batched": frozenset({"running", "queued", "failed", "cancelled"}),
+    "running": frozenset({"complete", "failed", "batched", "queued", "cancelled"}),
+    "failed": frozenset({"batched"}),
+    "complete": frozenset(),
+    "cancelled": frozenset(),
+}
+BATCH_MOVES: Final[dict[BatchState, frozenset[BatchState]]] = {
+    "formed": frozenset({"running", "closed", "cancelled"}),
+    "running": frozenset({"formed", "closed", "cancelled", "running"}),
+    "closed": frozenset({"running"}),
+    "cancelled": frozenset(),
+}
+
+FINISHED: Final[frozenset[JobState]] = frozenset({"complete", "failed", "cancelled"})
+OPEN_ITEMS: Final[tuple[ItemState, ...]] = ("batched", "running")
+
+
+def sources(to: JobState) -> list[str]:
+    """The job states from which `to` may be reached."""
+    return sorted(state for state, targets in JOB_MOVES.items() if to in targets)

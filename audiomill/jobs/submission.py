@@ -1,0 +1,252 @@
+"""`submit`: recordings, submission, jobs and their first work items in one transaction, once per idempotency key."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import rfc8785
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from audiomill.catalogue.capabilities import Capability, capability, validated
+from audiomill.catalogue.parameters import Parameters
+from audiomill.catalogue.recipes import recipe
+from audiomill.catalogue.stages import STAGES
+from audiomill.database.tables import Job, JobEvent, Recording, Submission, WorkItem, Workspace
+from audiomill.errors import BadRequest, Conflict, LimitExceeded, NotFound
+from audiomill.jobs.availability import EngineChoice, choose
+from audiomill.jobs.identifiers import new_id
+from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
+from audiomill.settings import Settings
+
+Source = Literal["inbox", "api", "operator", "schedule"]
+
+
+@dataclass(frozen=True)
+class InputObject:
+    """An object of the store that is to be worked on. `characters` of a text, where known."""
+
+    key: str
+    version: str
+    size_bytes: int
+    filename: str
+    sha256: str | None = None
+    characters: int | None = None
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """One order: a recipe, parameters that differ from the recipe's, and what to apply it to."""
+
+    recipe: str
+    parameters: dict[str, Any]
+    input: InputObject
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What came of it. `created` is False when the idempotency key had been used for the same order before."""
+
+    submission_id: str
+    job_ids: tuple[str, ...]
+    created: bool
+
+
+@dataclass(frozen=True)
+class _Order:
+    """An order resolved: nothing is left open."""
+
+    new: NewJob
+    capability: Capability
+    parameters: Parameters
+    choice: EngineChoice
+
+
+def submit(
+    session: Session,
+    *,
+    workspace_id: str,
+    source: Source,
+    idempotency_key: str,
+    jobs: Sequence[NewJob],
+    settings: Settings,
+) -> Submitted:
+    """Order jobs. A repeat with the same key and order returns the first one's jobs; nothing is made twice.
+
+    Raises NotFound (workspace), BadRequest (unknown recipe, bad parameter), LimitExceeded, EngineUnavailable,
+    Conflict (the key was used for another order).
+    """
+    if not jobs:
+        raise BadRequest("The order has no inputs. Name at least one.", code="no_inputs")
+    if len(jobs) > settings.limits.max_jobs_per_submission:
+        raise LimitExceeded(
+            f"The order has {len(jobs)} inputs; one order may have {settings.limits.max_jobs_per_submission}. "
+            "Split it into several.",
+            code="too_many_jobs",
+        )
+    workspace = session.get(Workspace, workspace_id)
+    if workspace is None:
+        raise NotFound(f"There is no workspace {workspace_id!r}.", code="workspace_not_found")
+    request_sha256 = _request_sha256(jobs)
+    submission_id = new_id("sub")
+    # Waits for a concurrent transaction with the same key, and then finds its row.
+    inserted = session.scalar(
+        insert(Submission)
+        .values(
+            id=submission_id,
+            workspace_id=workspace_id,
+            source=source,
+            idempotency_key=idempotency_key,
+            request_sha256=request_sha256,
+        )
+        .on_conflict_do_nothing(index_elements=["workspace_id", "idempotency_key"])
+        .returning(Submission.id)
+    )
+    if inserted is None:
+        return _replayed(session, workspace_id, idempotency_key, request_sha256)
+    orders = _resolved(session, jobs, settings)
+    recordings = _recordings(session, workspace_id, orders)
+    return Submitted(submission_id, _insert(session, workspace, submission_id, orders, recordings), created=True)
+
+
+def _request_sha256(jobs: Sequence[NewJob]) -> str:
+    order: list[Any] = [[new.recipe, new.parameters, new.input.key, new.input.version] for new in jobs]
+    try:
+        return hashlib.sha256(rfc8785.dumps(order)).hexdigest()
+    except rfc8785.CanonicalizationError as error:
+        raise BadRequest(f"The parameters cannot be read: {error}.", code="bad_parameter") from error
+
+
+def _replayed(session: Session, workspace_id: str, idempotency_key: str, request_sha256: str) -> Submitted:
+    first = session.execute(
+        select(Submission.id, Submission.request_sha256).where(
+            Submission.workspace_id == workspace_id, Submission.idempotency_key == idempotency_key
+        )
+    ).one()
+    if first.request_sha256 != request_sha256:
+        raise Conflict(
+            f"The idempotency key {idempotency_key!r} was used for another order. Use a new key for a new order.",
+            code="idempotency_key_reused",
+        )
+    ids = session.scalars(select(Job.id).where(Job.submission_id == first.id).order_by(Job.position))
+    return Submitted(first.id, tuple(ids), created=False)
+
+
+def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> list[_Order]:
+    known: dict[bytes, tuple[Capability, Parameters, EngineChoice]] = {}
+    orders = []
+    for new in jobs:
+        if new.input.size_bytes > settings.limits.max_bytes:
+            raise LimitExceeded(
+                f"{new.input.filename!r} is {new.input.size_bytes / 1e9:.1f} GB; a recording may have "
+                f"{settings.limits.max_bytes / 1e9:.1f} GB. Split it, or compress it.",
+                code="recording_too_large",
+            )
+        cache_key = rfc8785.dumps([new.recipe, new.parameters])
+        if cache_key not in known:
+            base = recipe(new.recipe)
+            ordered = capability(base.capability)
+            parameters = validated(base.capability, {**base.parameters, **new.parameters})
+            first_stage = STAGES[ordered.stages[0]]
+            choice = choose(session, task=first_stage.task, parameters=parameters, extra=settings.engines.extra)
+            frozen = parameters.model_copy(update={"engine": choice.engine, "model": choice.model})
+            known[cache_key] = (ordered, frozen, choice)
+        orders.append(_Order(new, *known[cache_key]))
+    return orders
+
+
+def _recordings(session: Session, workspace_id: str, orders: Sequence[_Order]) -> dict[tuple[str, str], str]:
+    """Ids by object key and version; an object that is known already is the same recording."""
+    rows = {
+        (order.new.input.key, order.new.input.version): {
+            "id": new_id("rec"),
+            "workspace_id": workspace_id,
+            "kind": order.capability.input_kind,
+            "object_key": order.new.input.key,
+            "object_version": order.new.input.version,
+            "filename": order.new.input.filename,
+            "size_bytes": order.new.input.size_bytes,
+            "sha256": order.new.input.sha256,
+        }
+        for order in orders
+    }
+    statement = insert(Recording).values([rows[key] for key in sorted(rows)])
+    kept = session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["workspace_id", "object_key", "object_version"],
+            set_={"size_bytes": statement.excluded.size_bytes},
+        ).returning(Recording.id, Recording.object_key, Recording.object_version)
+    )
+    return {(row.object_key, row.object_version): row.id for row in kept}
+
+
+def _insert(
+    session: Session,
+    workspace: Workspace,
+    submission_id: str,
+    orders: Sequence[_Order],
+    recordings: dict[tuple[str, str], str],
+) -> tuple[str, ...]:
+    jobs: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
+    for position, order in enumerate(orders):
+        job_id = new_id("job")
+        stage = order.capability.stages[0]
+        given = order.new.input
+        jobs.append(
+            {
+                "id": job_id,
+                "workspace_id": workspace.id,
+                "submission_id": submission_id,
+                "position": position,
+                "recording_id": recordings[given.key, given.version],
+                "recipe": order.new.recipe,
+                "capability": order.capability.name,
+                "parameters": order.parameters.model_dump(mode="json"),
+                "tier": workspace.tier,
+                "stage": stage,
+                "event_seq": 1,
+            }
+        )
+        events.append({"job_id": job_id, "seq": 1, "state": "queued", "stage": stage, "progress": 0.0})
+        seconds = estimated_seconds(
+            filename=given.filename,
+            size_bytes=given.size_bytes,
+            characters=given.characters,
+            kind=order.capability.input_kind,
+        )
+        items.append(new_item(job_id, workspace.id, stage, order.choice, workspace.tier, seconds))
+    session.execute(insert(Job), jobs)
+    session.execute(insert(JobEvent), events)
+    session.execute(insert(WorkItem), items)
+    return tuple(job["id"] for job in jobs)
+
+
+def new_item(
+    job_id: str, workspace_id: str, stage: str, choice: EngineChoice, tier: int, seconds: float
+) -> dict[str, Any]:
+    """The row of a work item that waits in its lane."""
+    length = length_class(seconds)
+    return {
+        "id": new_id("item"),
+        "job_id": job_id,
+        "workspace_id": workspace_id,
+        "stage": stage,
+        "engine": choice.engine,
+        "model": choice.model,
+        "resource_class": choice.resource_class,
+        "tier": tier,
+        "length_class": length,
+        "lane": lane_of(
+            stage=stage,
+            engine=choice.engine,
+            model=choice.model,
+            resource_class=choice.resource_class,
+            tier=tier,
+            length=length,
+        ),
+        "audio_seconds": seconds,
+    }

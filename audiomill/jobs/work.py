@@ -1,0 +1,179 @@
+"""What a run does with the items that it owns: begin, progress, complete, fail. Every write is fenced by the claim.
+
+An item ends once: a write for one that has ended meanwhile (its customer cancelled) changes nothing, and says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from audiomill.catalogue.capabilities import capability
+from audiomill.catalogue.capabilities import validated as validated_parameters
+from audiomill.catalogue.stages import STAGES
+from audiomill.database.tables import Artifact, Job, Output, Recording, WorkItem
+from audiomill.errors import CustomerError
+from audiomill.jobs.availability import choose
+from audiomill.jobs.identifiers import new_id
+from audiomill.jobs.leases import Claim, fenced
+from audiomill.jobs.submission import new_item
+from audiomill.jobs.transitions import transition
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """A stage's result in the store. `key` says what it was made from and how; `details` hold no content."""
+
+    key: str
+    object_key: str
+    sha256: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputRecord:
+    """A deliverable in the store."""
+
+    name: str
+    object_key: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """All that one item came to. `outputs` is empty for a stage that is not its job's last."""
+
+    artifact: ArtifactRecord
+    outputs: tuple[OutputRecord, ...]
+    recording_sha256: str
+    recording_seconds: float | None
+    audio_seconds: float
+    processing_seconds: float
+
+
+def begin(session: Session, claim: Claim, item_ids: Sequence[str]) -> dict[str, int]:
+    """Start work on items. Returns, for those still wanted, the number of this attempt."""
+    fenced(session, claim)
+    rows = session.execute(
+        text(
+            "UPDATE work_items SET state = 'running', attempts = attempts + 1, started_at = clock_timestamp() "
+            "WHERE id = ANY(:ids) AND batch_id = :batch AND state IN ('batched', 'running') "
+            "RETURNING id, job_id, attempts"
+        ),
+        {"ids": list(item_ids), "batch": claim.batch_id},
+    ).all()
+    transition(session, [row.job_id for row in rows], "running", stage=claim.stage, progress=0.0)
+    return {row.id: row.attempts for row in rows}
+
+
+def progressed(session: Session, claim: Claim, item_id: str, share: float) -> None:
+    """Tell how far an item is, 0 to 1. The caller limits how often."""
+    fenced(session, claim)
+    job_id = session.scalar(select(WorkItem.job_id).where(WorkItem.id == item_id, WorkItem.state == "running"))
+    if job_id is not None:
+        transition(session, [job_id], "running", progress=max(0.0, min(share, 0.99)))
+
+
+def find_artifact(session: Session, key: str) -> Artifact | None:
+    """An earlier result of the same input, parameters, engine and version."""
+    return session.get(Artifact, key)
+
+
+def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -> bool:
+    """End an item well: artifact, outputs or the next stage's item, and the job, in one transaction.
+
+    False when the item is no longer wanted (its job was cancelled): nothing is kept then.
+    """
+    fenced(session, claim)
+    row = session.execute(
+        update(WorkItem)
+        .where(WorkItem.id == item_id, WorkItem.batch_id == claim.batch_id, WorkItem.state == "running")
+        .values(
+            state="complete",
+            finished_at=func.clock_timestamp(),
+            artifact_key=result.artifact.key,
+            audio_seconds=result.audio_seconds,
+            processing_seconds=result.processing_seconds,
+            failure_code=None,
+            failure_reason=None,
+        )
+        .returning(WorkItem.job_id)
+    ).one_or_none()
+    if row is None:
+        return False
+    job = session.execute(
+        select(Job.id, Job.workspace_id, Job.recording_id, Job.capability, Job.parameters, Job.tier).where(
+            Job.id == row.job_id
+        )
+    ).one()
+    session.execute(
+        update(Recording)
+        .where(Recording.id == job.recording_id)
+        .values(sha256=result.recording_sha256, duration_seconds=result.recording_seconds)
+    )
+    session.execute(
+        insert(Artifact)
+        .values(
+            key=result.artifact.key,
+            workspace_id=job.workspace_id,
+            stage=claim.stage,
+            object_key=result.artifact.object_key,
+            sha256=result.artifact.sha256,
+            details=result.artifact.details,
+        )
+        .on_conflict_do_nothing(index_elements=["key"])
+    )
+    chain = capability(job.capability).stages
+    place = chain.index(claim.stage)
+    if place + 1 < len(chain):
+        _next_stage(session, job, chain[place + 1], result.audio_seconds)
+        return True
+    session.execute(
+        insert(Output),
+        [
+            {
+                "id": new_id("out"),
+                "job_id": job.id,
+                "name": output.name,
+                "object_key": output.object_key,
+                "media_type": output.media_type,
+                "size_bytes": output.size_bytes,
+                "sha256": output.sha256,
+            }
+            for output in result.outputs
+        ],
+    )
+    transition(session, [job.id], "complete")
+    return True
+
+
+def _next_stage(session: Session, job: Any, stage: str, seconds: float) -> None:  # noqa: ANN401 - a row
+    parameters = validated_parameters(job.capability, job.parameters)
+    chosen = choose(session, task=STAGES[stage].task, parameters=parameters)
+    session.execute(insert(WorkItem).values(new_item(job.id, job.workspace_id, stage, chosen, job.tier, seconds)))
+    transition(session, [job.id], "running", stage=stage, progress=0.0)
+
+
+def fail_item(session: Session, claim: Claim, item_id: str, error: CustomerError) -> bool:
+    """End an item with a reason that its customer can act on. False when it is no longer wanted."""
+    fenced(session, claim)
+    return fail_open_item(session, item_id, code=error.code, reason=error.message)
+
+
+def fail_open_item(session: Session, item_id: str, *, code: str, reason: str) -> bool:
+    """The same without a claim, for recovery. False when the item had ended already."""
+    row = session.execute(
+        update(WorkItem)
+        .where(WorkItem.id == item_id, WorkItem.state.in_(("batched", "running")))
+        .values(state="failed", finished_at=func.clock_timestamp(), failure_code=code, failure_reason=reason)
+        .returning(WorkItem.job_id)
+    ).one_or_none()
+    if row is None:
+        return False
+    transition(session, [row.job_id], "failed", code=code, reason=reason)
+    return True

@@ -1,0 +1,188 @@
+"""The object store in an S3 bucket, or anything that speaks S3. The only place that imports boto3."""
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from audiomill.errors import BadRequest, NotFound, StorageUnavailable
+from audiomill.settings import StorageSettings
+from audiomill.storage.http_headers import content_disposition
+from audiomill.storage.receiving import Receiver
+from audiomill.storage.store import ObjectInfo, Page, SignedUrl
+
+MAX_KEY_BYTES = 1024
+"""Amazon S3 user guide, object key names; the prefix counts."""
+MAX_URL_SECONDS = 7 * 86400
+"""The longest life of a signature of version 4. With a role's credentials a URL dies with them, hours earlier."""
+_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_PART_BYTES = 16 * 1024 * 1024  # 10,000 parts at most: objects up to 160 GB
+_TRANSFERS = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+
+
+class S3Store:
+    """Implements ObjectStore. One instance may be used from many threads; make another after a fork.
+
+    `version` and `signature` are the entity tag: by content for what is written here (with SSE-KMS it changes with
+    every write, so a file dropped again counts as new). Objects appear whole, so they are always settled. Keys that
+    end with `/` (the consoles' folder markers) are not objects: a page may hold fewer than asked, or none, and still
+    have a `next_after`.
+    """
+
+    def __init__(self, settings: StorageSettings) -> None:
+        """Credentials by boto3's own chain. Asks the network nothing."""
+        self._bucket = settings.bucket
+        self._prefix = settings.prefix.strip("/") + "/" if settings.prefix.strip("/") else ""
+        # Other servers than Amazon's refuse the checksums that newer boto3 adds to every request.
+        checksums: dict[str, Any] = (
+            {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+            if settings.endpoint_url
+            else {}
+        )
+        with _mapped(""):
+            self._client: Any = boto3.client(
+                "s3",
+                endpoint_url=settings.endpoint_url,
+                region_name=settings.region or ("us-east-1" if settings.endpoint_url else None),
+                config=Config(
+                    signature_version="s3v4",
+                    retries={"mode": "adaptive", "max_attempts": 5},
+                    s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+                    connect_timeout=5,
+                    read_timeout=60,
+                    max_pool_connections=32,
+                    **checksums,
+                ),
+            )
+
+    def put_bytes(self, key: str, data: bytes, *, media_type: str = "application/octet-stream") -> None:
+        """Write an object whole."""
+        with _mapped(key):
+            self._client.put_object(**self._at(key), Body=data, ContentType=media_type)
+
+    def put_file(self, key: str, path: Path, *, media_type: str = "application/octet-stream") -> None:
+        """Write an object whole from a file, large ones in parts. Raises FileNotFoundError when it is absent."""
+        place = self._at(key)
+        with path.open("rb") as file, _mapped(key):
+            self._client.upload_fileobj(
+                file, place["Bucket"], place["Key"], ExtraArgs={"ContentType": media_type}, Config=_TRANSFERS
+            )
+
+    def get_bytes(self, key: str) -> bytes:
+        """Read a small object whole."""
+        place, buffer = self._at(key), io.BytesIO()
+        with _mapped(key):
+            # Not get_object: the transfer manager also retries a connection that breaks while the body is read.
+            self._client.download_fileobj(place["Bucket"], place["Key"], buffer, Config=_TRANSFERS)
+        return buffer.getvalue()
+
+    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None) -> str:
+        """Copy an object to a file, large ones in parts, and return its SHA-256. No file is left when it raises."""
+        place = self._at(key)
+        with Receiver(path, max_bytes) as receiver:
+            if max_bytes is not None:
+                receiver.expect(self.stat(key).size_bytes)
+            with _mapped(key):
+                # The receiver cannot seek, so the transfer manager hands it the parts in order: hashed as they come.
+                self._client.download_fileobj(place["Bucket"], place["Key"], receiver, Config=_TRANSFERS)
+        return receiver.sha256
+
+    def stat(self, key: str) -> ObjectInfo:
+        """What listing would show."""
+        with _mapped(key):
+            head = self._client.head_object(**self._at(key))
+        return ObjectInfo(key, int(head["ContentLength"]), _tag(head), math.inf)
+
+    def version(self, key: str) -> str:
+        """The entity tag."""
+        return self.stat(key).signature
+
+    def list_page(self, prefix: str, *, after: str | None = None, limit: int = 1000) -> Page:
+        """A page in key order, of at most 1,000 objects, which is S3's own limit."""
+        if limit < 1:
+            raise ValueError(f"a page holds at least one object, not {limit}")
+        bound = {"StartAfter": self._prefix + after} if after is not None else {}
+        with _mapped(prefix):
+            answer = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=min(limit, 1000), **bound
+            )
+        objects = tuple(
+            ObjectInfo(row["Key"].removeprefix(self._prefix), int(row["Size"]), _tag(row), math.inf)
+            for row in answer.get("Contents", [])
+        )
+        more = objects[-1].key if answer.get("IsTruncated") and objects else None
+        return Page(tuple(found for found in objects if found.key and not found.key.endswith("/")), more)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; harmless when it is absent."""
+        with _mapped(key):
+            self._client.delete_object(**self._at(key))
+
+    def signed_get(self, key: str, *, seconds: int, filename: str | None = None) -> SignedUrl:
+        """A URL to read the object. Made here, without asking whether the object exists."""
+        params = self._at(key)
+        if filename is not None:
+            params["ResponseContentDisposition"] = content_disposition(filename)
+        return self._signed("get_object", "GET", params, seconds, {})
+
+    def signed_put(self, key: str, *, seconds: int, size_bytes: int, media_type: str) -> SignedUrl:
+        """A URL to write the object. Size and type are signed headers: S3 refuses a request with others."""
+        params = {**self._at(key), "ContentType": media_type, "ContentLength": size_bytes}
+        headers = {"Content-Type": media_type, "Content-Length": str(size_bytes)}
+        return self._signed("put_object", "PUT", params, seconds, headers)
+
+    def ready(self) -> None:
+        """Raises StorageUnavailable when the bucket cannot be listed."""
+        with _mapped(""):
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+
+    def _signed(
+        self, operation: str, method: str, params: dict[str, Any], seconds: int, headers: dict[str, str]
+    ) -> SignedUrl:
+        if seconds < 1:
+            raise ValueError(f"a signed URL lives at least a second, not {seconds}")
+        life = min(seconds, MAX_URL_SECONDS)
+        with _mapped(params["Key"]):
+            url = self._client.generate_presigned_url(operation, Params=params, ExpiresIn=life, HttpMethod=method)
+        return SignedUrl(cast("str", url), method, life, headers)
+
+    def _at(self, key: str) -> dict[str, Any]:
+        try:
+            size = len((self._prefix + key).encode())
+        except UnicodeEncodeError:
+            raise _bad_key("it is not valid Unicode text") from None
+        if not key or key.endswith("/") or "\0" in key:
+            raise _bad_key("it is empty, ends with a slash or has a zero character")
+        if size > MAX_KEY_BYTES:
+            raise _bad_key(f"with the prefix it has {size} bytes, and {MAX_KEY_BYTES} are allowed")
+        return {"Bucket": self._bucket, "Key": self._prefix + key}
+
+
+def _bad_key(why: str) -> BadRequest:
+    return BadRequest(f"The object name cannot be used: {why}. Rename the file.", code="bad_key")
+
+
+def _tag(answer: dict[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+@contextmanager
+def _mapped(key: str) -> Iterator[None]:
+    """boto3's errors as errors of the store, after its own retries."""
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _ABSENT:
+            raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
+        raise StorageUnavailable(f"The object store refused: {code or error}.") from error
+    except (BotoCoreError, Boto3Error) as error:
+        raise StorageUnavailable(f"The object store does not answer: {error}") from error

@@ -22,6 +22,9 @@ class DatabaseSettings(BaseModel):
     dagster_url: str | None = Field(
         None, description="database of Dagster's storages; needed with `url`, and a different database"
     )
+    direct_url: str | None = Field(
+        None, description="the same database past PgBouncer, whose transaction mode hears no LISTEN; default: `url`"
+    )
     pool_size: Positive = Field(8, description="connections kept by one process")
     prepared_statements: bool = Field(True, description="set to false behind PgBouncer in transaction mode")
 
@@ -114,6 +117,9 @@ class ApiSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Positive = Field(8080, description="port to listen on")
     public_url: str | None = Field(None, description="address that customers use; default http://host:port")
+    cors_origins: list[str] = Field(
+        default_factory=list, description="web origins whose pages may call the API with a key; default: none"
+    )
 
 
 class DagsterSettings(BaseModel):

@@ -77,7 +77,8 @@ def take_page(session: Session, store: ObjectStore, *, after: str | None, settin
     rejected = waiting = 0
     for info in page.objects:
         entry = known.get(info.key)
-        if entry is not None and entry[0] == info.signature:
+        unchanged = entry is not None and entry[0] == info.signature
+        if entry is not None and unchanged and (entry[2] == "submitted" or entry[1] is not None):
             continue
         if info.settled_seconds < settings.inbox.settle_seconds:
             waiting += 1
@@ -89,8 +90,10 @@ def take_page(session: Session, store: ObjectStore, *, after: str | None, settin
             # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
             continue
         except BadRequest as error:
-            _note(session, [info], outcome="rejected", reason=error.message)
-            rejected += 1
+            # Looked at anew with each sweep, since its workspace may be made later; said once.
+            if not unchanged:
+                _note(session, [info], outcome="rejected", reason=error.message)
+                rejected += 1
             continue
         if entry is not None and entry[1] == version and entry[2] == "submitted":
             # Written again with the same bytes.

@@ -1,0 +1,229 @@
+"""espeak-ng as an engine: which voice, which text, what is refused, when each word is heard. The C is in
+espeak_library.py.
+
+The same text and parameters give the same samples, whatever was spoken before and in whatever process.
+"""
+
+import difflib
+import io
+import re
+import tempfile
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiomill.audio import Audio
+from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.stages import ResourceClass
+from audiomill.engines.cores import CoreBudget
+from audiomill.engines.espeak_library import EVENT_WORD, Event, Voice, session, version, voices
+from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Speech, Usage
+from audiomill.errors import AudiomillError, BadInput, CustomerError, EngineUnavailable
+from audiomill.transcripts import Word
+
+CHUNK_CHARACTERS = 2000
+"""Spoken in one call into C at most: a minute or two of speech, some 0.2 s of work; between calls a run can stop."""
+
+IN_MEMORY_CHARACTERS = 20_000
+"""Longer texts (over 20 minutes of speech) are spoken into a temporary file and mapped from there."""
+
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟][\"'”’)\]]*\s+|\n\s*\n\s*|[。！？]")
+_WORD = re.compile(r"\S+")
+# Scripts written without spaces: Thai to Tibetan, Burmese, Khmer, kana, CJK ideographs.
+_UNSPACED = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_LAYOUT = frozenset("\t\n\r\f\v\x85")
+
+
+class Espeak:
+    """Formant synthesis in over 100 languages and accents."""
+
+    def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:  # noqa: ARG002 - carries its own data
+        self._budget = budget
+
+    def availability(self) -> list[Availability]:
+        """One row: all of it, or why not."""
+        try:
+            tags = sorted({tag for voice in voices() for _, tag in voice.languages})
+        except (OSError, RuntimeError, AudiomillError) as error:
+            return [Availability(None, "cpu", available=False, lacks=f"espeak-ng's library: {error}", languages=None)]
+        return [Availability(None, "cpu", available=True, lacks=None, languages=tuple(tags))]
+
+    def load(self, model: str | None, resource_class: ResourceClass) -> None:
+        """Check that the library starts. Raises EngineUnavailable."""
+        if model is not None:
+            raise EngineUnavailable(f"espeak-ng has no models to choose from, so not {model!r} either: leave it out.")
+        if resource_class != "cpu":
+            raise EngineUnavailable(f"espeak-ng runs on the CPU only, not on {resource_class}.")
+        try:
+            version()
+        except (OSError, RuntimeError) as error:
+            raise EngineUnavailable(f"espeak-ng's library cannot be loaded: {error}.") from error
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The library's version; the data belongs to it."""
+        return EngineIdentity("espeak-ng", version(), None, None)
+
+    @property
+    def usage(self) -> Usage:
+        """One call at a time: the library is one global state. A second call waits while the first encodes."""
+        return Usage(group_items=16, group_seconds=600, parallel_calls=1)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    def synthesize(
+        self, texts: Sequence[str], params: SynthesizeParameters, progress: Progress | None = None
+    ) -> list[Speech | AudiomillError]:
+        """Speak each text.
+
+        An item's error is BadInput with code empty_text, control_characters, nothing_to_speak or no_voice.
+        """
+        results: list[Speech | AudiomillError] = []
+        for index, text in enumerate(texts):
+            try:
+                results.append(self._speak(text, params, index, progress))
+            except CustomerError as error:
+                results.append(error)
+        return results
+
+    def _speak(self, text: str, params: SynthesizeParameters, index: int, progress: Progress | None) -> Speech:
+        check_text(text)
+        voice = choose_voice(params.language, params.voice)
+        starts: list[tuple[int, int]] = []
+        words: list[Word] = []
+        with tempfile.TemporaryFile() if len(text) > IN_MEMORY_CHARACTERS else io.BytesIO() as sound:
+            written = 0
+
+            def keep(block: bytes) -> None:
+                nonlocal written
+                samples = np.frombuffer(block, np.int16).astype(np.float32) / 32768
+                sound.write(samples.tobytes())
+                written += len(samples)
+
+            with session() as library, self._budget.take(1):
+                rate = library.sample_rate_hz
+                library.set_voice(voice.identifier, params.rate_wpm, params.pitch)
+                for start, chunk in chunks(text):
+                    before = written
+                    events = library.speak(chunk, keep)
+                    starts += [(start, before)]
+                    words += word_times(chunk, events, before, written, rate)
+                    if progress is not None:
+                        progress(index, (start + len(chunk)) / len(text))
+            samples = _read(sound)
+        if not words or not np.any(samples):
+            raise BadInput(
+                "The text has nothing that espeak-ng can speak: no letters, digits or words of the language "
+                f"{params.language!r}.",
+                code="nothing_to_speak",
+            )
+        return Speech(Audio(samples.reshape(1, -1), rate), tuple(words))
+
+
+def _read(sound: IO[bytes]) -> NDArray[np.float32]:
+    """All samples: a view of the buffer, or a read-only map of the file, which lives on until the map goes."""
+    if isinstance(sound, io.BytesIO):
+        return np.frombuffer(sound.getvalue(), np.float32)
+    sound.flush()
+    return np.memmap(sound, np.float32, mode="r")
+
+
+def check_text(text: str) -> None:
+    """Raises BadInput for a text that cannot be spoken whatever the voice."""
+    if not text.strip():
+        raise BadInput("The text is empty: there is nothing to speak.", code="empty_text")
+    for position, character in enumerate(text):
+        if unicodedata.category(character) in {"Cc", "Cs"} and character not in _LAYOUT:
+            raise BadInput(
+                f"The text contains a control character (U+{ord(character):04X} at character {position + 1}): "
+                "is it really a text file? Remove it and order again.",
+                code="control_characters",
+            )
+
+
+def choose_voice(language: str, name: str | None) -> Voice:
+    """The voice of that name or identifier; without a name the best for the language (RFC 4647, lookup).
+
+    Raises BadInput with code no_voice, naming what comes near.
+    """
+    known = voices()
+    if name is not None:
+        for voice in known:
+            if name.casefold() in {voice.name.casefold(), voice.identifier.casefold()}:
+                return voice
+        names = {key: voice.name for voice in known for key in (voice.name, voice.identifier)}
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        raise BadInput(f"espeak-ng has no voice {name!r}.{_perhaps(near)}", code="no_voice")
+    wanted = language.lower().replace("_", "-")
+    while wanted:
+        matches = [(priority, voice) for voice in known for priority, tag in voice.languages if tag == wanted]
+        if matches:
+            return min(matches, key=lambda match: match[0])[1]
+        wanted = wanted.rpartition("-")[0]
+    tags = {tag: voice for voice in known for _, tag in voice.languages}
+    near = difflib.get_close_matches(language.lower(), tags, n=4, cutoff=0.5)
+    raise BadInput(
+        f"espeak-ng has no voice for the language {language!r}."
+        + _perhaps([f"{tag} ({tags[tag].name})" for tag in near]),
+        code="no_voice",
+    )
+
+
+def _perhaps(near: list[str]) -> str:
+    return f" Perhaps you want: {', '.join(near)}." if near else " GET /v1/engines lists what there is."
+
+
+def chunks(text: str, longest: int = CHUNK_CHARACTERS) -> Iterator[tuple[int, str]]:
+    """Pieces of at most `longest` characters with their places: cut after sentences, else between words, else hard."""
+    start = 0
+    while len(text) - start > longest:
+        window = text[start : start + longest]
+        ends = [match.end() for match in _SENTENCE_END.finditer(window)]
+        end = ends[-1] if ends else window.rfind(" ") + 1 or longest
+        yield start, text[start : start + end]
+        start += end
+    yield start, text[start:]
+
+
+def word_times(text: str, events: Sequence[Event], offset: int, end: int, rate_hz: int) -> list[Word]:
+    """The words of one chunk, as written, with the times at which they are heard.
+
+    espeak says where a word starts (its lengths are wrong for "it's" and "25"), sometimes several times in one written
+    word: a word lasts from the first event in it to the next word's or the clause's end. Where a script has no spaces
+    each event makes a word. `offset`, `end`: samples before the chunk and after it.
+    """
+    places = [match.start() for match in _WORD.finditer(text)]
+    stops = [match.end() for match in _WORD.finditer(text)]
+    result: list[Word] = []
+    current: tuple[int, int, int] | None = None  # (place, stop, first sample)
+
+    def finish(sample: int) -> None:
+        if current is not None:
+            place, stop, first = current
+            result.append(Word(text[place:stop], (offset + first) / rate_hz, (offset + sample) / rate_hz))
+
+    for event in events:
+        if event.kind != EVENT_WORD:
+            finish(event.sample)
+            current = None
+            continue
+        index = bisect_right(places, event.position) - 1
+        if index < 0:
+            continue
+        place, stop = places[index], stops[index]
+        if _UNSPACED.search(text, place, stop):
+            place = min(event.position, stop - 1)
+            later = [other.position for other in events if other.kind == EVENT_WORD and other.position > place]
+            stop = min([*later, stops[index]])
+        if current is not None and place == current[0]:
+            continue
+        finish(event.sample)
+        current = (place, stop, event.sample)
+    finish(end - offset)
+    return result

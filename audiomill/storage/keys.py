@@ -18,9 +18,9 @@ def artifact_key(workspace_id: str, stage: str, key: str, suffix: str) -> str:
     return f"artifacts/{workspace_id}/{stage}/{key[:2]}/{key}{suffix}"
 
 
-def output_key(workspace_id: str, job_id: str, version: int, name: str) -> str:
+def output_key(workspace_id: str, job_id: str, version: int, attempt: int, name: str) -> str:
     """Where a deliverable is kept. Names are ours (`transcript.srt`), never the customer's."""
-    return f"outputs/{workspace_id}/{job_id}/v{version}/{name}"
+    return f"outputs/{workspace_id}/{job_id}/v{version}.{attempt}/{name}"
 
 
 def batch_key(batch_id: str, fencing: int, name: str) -> str:

@@ -1,0 +1,164 @@
+"""From a result to what is delivered: the stored artifact, the output files, a signed receipt beside each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+
+from audiomill import __version__
+from audiomill.engines.protocols import EngineIdentity
+from audiomill.errors import QualityRejected
+from audiomill.jobs.work import ArtifactRecord, ItemResult, OutputRecord
+from audiomill.quality import Check
+from audiomill.receipts import CheckRecord, EngineRecord, InputRecord, OutputFile, ReceiptBody, SigningKey, sign
+from audiomill.storage import ObjectStore
+from audiomill.storage.keys import artifact_key as artifact_object_key
+from audiomill.storage.keys import output_key
+from ops.prepared import Payload, Prepared, Result
+
+RECEIPT_SUFFIX = ".receipt.json"
+
+_MEDIA_TYPES = {
+    "txt": "text/plain; charset=utf-8",
+    "srt": "application/x-subrip; charset=utf-8",
+    "vtt": "text/vtt; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
+    "json": "application/json",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A result ready to be delivered. `artifact` is the bytes of its stored form, whose suffix has a dot."""
+
+    artifact: bytes
+    artifact_suffix: str
+    files: Mapping[str, bytes]
+    checks: Sequence[Check]
+    recording_seconds: float | None
+    audio_seconds: float
+    characters: int | None = None
+
+
+def making_key(
+    workspace_id: str, stage: str, identity: EngineIdentity, input_sha256: str, parameters: Mapping[str, Any]
+) -> str:
+    """Names a result by all that it depends on. The files wanted, and which engine `auto` meant, are not part of it."""
+    relevant = {name: value for name, value in parameters.items() if name not in {"formats", "engine", "model"}}
+    made_from = [
+        workspace_id,
+        stage,
+        __version__,
+        identity.engine,
+        identity.version,
+        identity.model,
+        identity.model_sha256,
+        input_sha256,
+        relevant,
+    ]
+    return hashlib.sha256(rfc8785.dumps(made_from)).hexdigest()
+
+
+def require_passed(checks: Sequence[Check]) -> None:
+    """Raises QualityRejected with the sentence of the first check that rejects."""
+    for check in checks:
+        if check.rejects:
+            raise QualityRejected(check.reason, code=check.name)
+
+
+def deliver(
+    store: ObjectStore,
+    key: SigningKey,
+    identity: EngineIdentity,
+    prepared: Prepared[Payload, Result],
+    made: Made,
+    processing_seconds: float,
+) -> ItemResult:
+    """Store the artifact, the files and their receipts. Nothing is visible to the customer before it is recorded."""
+    item = prepared.item
+    artifact = ArtifactRecord(
+        key=prepared.artifact_key,
+        object_key=artifact_object_key(item.workspace_id, item.stage, prepared.artifact_key, made.artifact_suffix),
+        sha256=hashlib.sha256(made.artifact).hexdigest(),
+        details={
+            "engine": identity.engine,
+            "engine_version": identity.version,
+            "model": identity.model,
+            "model_sha256": identity.model_sha256,
+            "input_sha256": prepared.input_sha256,
+            "seconds": made.audio_seconds,
+            "processing_seconds": processing_seconds,
+        },
+    )
+    if prepared.known is None:
+        store.put_bytes(artifact.object_key, made.artifact)
+    outputs: list[OutputRecord] = []
+    for name, data in made.files.items():
+        media_type = _MEDIA_TYPES[name.rsplit(".", 1)[-1]]
+        written = _put(store, prepared, name, data, media_type)
+        receipt = sign(_receipt(identity, prepared, made, written, processing_seconds), key)
+        outputs += [written, _put(store, prepared, name + RECEIPT_SUFFIX, receipt, "application/json")]
+    return ItemResult(
+        artifact=artifact,
+        outputs=tuple(outputs),
+        recording_sha256=prepared.input_sha256,
+        recording_seconds=made.recording_seconds,
+        audio_seconds=made.audio_seconds,
+        processing_seconds=processing_seconds,
+    )
+
+
+def _put(
+    store: ObjectStore, prepared: Prepared[Payload, Result], name: str, data: bytes, media_type: str
+) -> OutputRecord:
+    item = prepared.item
+    # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
+    key = output_key(item.workspace_id, item.job_id, 1, prepared.attempt, name)
+    store.put_bytes(key, data, media_type=media_type)
+    return OutputRecord(name, key, media_type, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _receipt(
+    identity: EngineIdentity,
+    prepared: Prepared[Payload, Result],
+    made: Made,
+    output: OutputRecord,
+    processing_seconds: float,
+) -> ReceiptBody:
+    item = prepared.item
+    return ReceiptBody(
+        job_id=item.job_id,
+        output=OutputFile(
+            name=output.name, sha256=output.sha256, size_bytes=output.size_bytes, media_type=output.media_type
+        ),
+        input=InputRecord(
+            sha256=prepared.input_sha256,
+            size_bytes=item.size_bytes,
+            kind=item.kind,
+            seconds=made.recording_seconds,
+            characters=made.characters,
+        ),
+        stage=item.stage,
+        engine=EngineRecord(
+            name=identity.engine,
+            version=identity.version,
+            model=identity.model,
+            model_sha256=identity.model_sha256,
+        ),
+        parameters=item.parameters,
+        seed=None,
+        code_version=__version__,
+        audio_seconds=made.audio_seconds,
+        processing_seconds=processing_seconds,
+        made_at=datetime.now(UTC),
+        checks=[
+            CheckRecord(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
+            for check in made.checks
+        ],
+    )

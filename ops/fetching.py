@@ -1,0 +1,33 @@
+"""Bringing an input from the store to this machine. Decoding sound is audiomill.audio's part."""
+
+from pathlib import Path
+
+from audiomill.errors import BadInput, NotFound
+from audiomill.jobs.leases import ClaimedItem
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+
+# Four bytes a character at most in UTF-8, and a byte-order mark.
+_BYTES_PER_CHARACTER = 4
+
+
+def fetch_input(store: ObjectStore, item: ClaimedItem, path: Path, settings: Settings) -> str:
+    """Copy an item's input to a file and return its SHA-256. Raises BadInput (gone), LimitExceeded."""
+    limits = settings.limits
+    most = limits.max_text_characters * _BYTES_PER_CHARACTER + 3 if item.kind == "text" else limits.max_bytes
+    try:
+        return store.fetch(item.object_key, path, max_bytes=most)
+    except NotFound as error:
+        raise BadInput(
+            f"{item.filename!r} was deleted before it could be read. Send it again.", code="input_gone"
+        ) from error
+
+
+def read_text(path: Path, filename: str) -> str:
+    """A text file as text: UTF-8, with or without a byte-order mark. Raises BadInput."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{filename!r} is not UTF-8 text (byte {error.start + 1}). Save it as plain UTF-8 text.", code="not_text"
+        ) from error

@@ -1,0 +1,253 @@
+"""A batch worked off as a stream: while the engine works on one group of items, the next are fetched and decoded and
+the last are checked, encoded and stored. Each item ends the moment it is done. Knows no stage and no Dagster.
+"""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Hashable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic
+
+import structlog
+
+from audiomill.audio import Audio
+from audiomill.engines.protocols import Engine
+from audiomill.errors import AudiomillError, CustomerError, EngineFailed, OperatorError
+from audiomill.jobs.leases import Claim, ClaimedItem
+from ops.prepared import Finished, Payload, Prepared, Result, StageWork
+from ops.recorder import Recorder
+
+PICTURES = 16
+"""Items whose sound is kept for the batch's picture."""
+
+_THREADS = 4
+"""Threads that fetch and decode, and as many that encode and store: these wait for disk and network most of the time."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _InFlight(Generic[Payload, Result]):
+    """Where items are between their queue and their end."""
+
+    preparing: dict[Future[Prepared[Payload, Result]], ClaimedItem] = field(default_factory=dict)
+    ready: dict[Hashable, list[Prepared[Payload, Result]]] = field(default_factory=dict)
+    calls: dict[Future[tuple[list[Result | AudiomillError], float]], list[Prepared[Payload, Result]]] = field(
+        default_factory=dict
+    )
+    finishing: dict[Future[Finished], Prepared[Payload, Result]] = field(default_factory=dict)
+    alone: deque[Prepared[Payload, Result]] = field(default_factory=deque)
+
+    def items(self) -> int:
+        """How many items are in flight."""
+        waiting = sum(len(group) for group in self.ready.values())
+        called = sum(len(group) for group in self.calls.values())
+        return len(self.preparing) + waiting + called + len(self.finishing) + len(self.alone)
+
+
+def work_off(
+    claim: Claim, stage: StageWork[Payload, Result], engine: Engine, recorder: Recorder, scratch: Path | None = None
+) -> list[tuple[str, Audio]]:
+    """Work off all items of a claim. Returns (job id, sound) of the first items, for the batch's picture.
+
+    An item whose input is at fault, or that breaks the engine even when it is alone, fails by itself. Raises LeaseLost,
+    and OperatorError when going on makes no sense (store or database away): what is open then begins a new attempt.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audiomill-", dir=scratch)))
+        stream = _Stream(claim, stage, engine, recorder, folder)
+        try:
+            stream.run()
+        except BaseException:
+            # Ends calls under way, else a cancelled run would wait for an hour of audio.
+            engine.close()
+            raise
+        finally:
+            stream.shutdown()
+        return stream.pictures
+
+
+class _Stream(Generic[Payload, Result]):
+    """One batch on its way. All state is the calling thread's; other threads only compute and return."""
+
+    def __init__(
+        self, claim: Claim, stage: StageWork[Payload, Result], engine: Engine, recorder: Recorder, folder: Path
+    ) -> None:
+        self._stage, self._engine, self._recorder, self._folder = stage, engine, recorder, folder
+        self._usage = engine.usage
+        self._queue = deque(claim.items)
+        self._flight: _InFlight[Payload, Result] = _InFlight()
+        self._prepare = ThreadPoolExecutor(_THREADS, "prepare")
+        self._call = ThreadPoolExecutor(self._usage.parallel_calls, "engine")
+        self._finish = ThreadPoolExecutor(_THREADS, "finish")
+        self._window = max(2 * self._usage.parallel_calls * self._usage.group_items, 2 * _THREADS)
+        self._stopping = threading.Event()
+        self.pictures: list[tuple[str, Audio]] = []
+
+    def run(self) -> None:
+        """Until every item has ended."""
+        while self._queue or self._flight.items():
+            self._recorder.check()
+            self._refill()
+            self._call_engine()
+            pending: set[Future[object]] = set()
+            for futures in (self._flight.preparing, self._flight.calls, self._flight.finishing):
+                pending.update(futures)  # type: ignore[arg-type] - of different results
+            done, _ = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._advance(future)
+
+    def shutdown(self) -> None:
+        """Start nothing more and wait for what runs."""
+        self._stopping.set()
+        for pool in (self._prepare, self._call, self._finish):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _refill(self) -> None:
+        """Begin the next items, many in one transaction, when half of the window is free."""
+        room = self._window - self._flight.items()
+        if not self._queue or (room < self._window // 2 and self._flight.items()):
+            return
+        chunk = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+        attempts = self._recorder.begin([item.id for item in chunk])
+        for item in chunk:
+            if item.id in attempts:
+                folder = self._folder / item.id
+                folder.mkdir()
+                future = self._prepare.submit(self._stage.prepare, item, attempts[item.id], folder)
+                self._flight.preparing[future] = item
+
+    def _call_engine(self) -> None:
+        """Start calls while the engine takes more: full groups, or what there is when nothing more is coming."""
+        flight = self._flight
+        for group in list(flight.ready):
+            while len(flight.calls) < self._usage.parallel_calls and group in flight.ready:
+                pack = self._pack(flight.ready[group])
+                if pack is None:
+                    break
+                del flight.ready[group][: len(pack)]
+                if not flight.ready[group]:
+                    del flight.ready[group]
+                flight.calls[self._call.submit(self._timed, pack)] = pack
+        if flight.alone and not flight.calls:
+            # Items of a call that broke: one at a time, with nothing beside them that could be blamed.
+            prepared = flight.alone.popleft()
+            flight.calls[self._call.submit(self._timed_alone, prepared)] = [prepared]
+
+    def _pack(self, ready: list[Prepared[Payload, Result]]) -> list[Prepared[Payload, Result]] | None:
+        pack: list[Prepared[Payload, Result]] = []
+        seconds = 0.0
+        for prepared in ready:
+            if pack and seconds + prepared.seconds > self._usage.group_seconds:
+                return pack
+            pack.append(prepared)
+            seconds += prepared.seconds
+            if len(pack) == self._usage.group_items:
+                return pack
+        return None if self._flight.preparing else pack
+
+    def _timed(self, pack: Sequence[Prepared[Payload, Result]]) -> tuple[list[Result | AudiomillError], float]:
+        def progress(index: int, share: float) -> None:
+            if not self._stopping.is_set():
+                self._recorder.progress(pack[index].item.id, share)
+
+        started = time.perf_counter()
+        results = self._stage.run(self._engine, pack, progress)
+        return results, time.perf_counter() - started
+
+    def _timed_alone(self, prepared: Prepared[Payload, Result]) -> tuple[list[Result | AudiomillError], float]:
+        try:
+            return self._timed([prepared])
+        except EngineFailed as error:
+            failure = CustomerError(
+                "The engine broke each time it worked on this input. Convert it to another format and order it again; "
+                "if that fails too, write to us with the job id.",
+                code="engine_crashed",
+            )
+            failure.__cause__ = error
+            return [failure], 0.0
+
+    def _advance(self, future: Future[object]) -> None:
+        """Take an item, or a group, from one step to the next."""
+        flight = self._flight
+        if future in flight.preparing:
+            item = flight.preparing.pop(future)  # type: ignore[arg-type] - found there
+            prepared = self._outcome(future, item)
+            if isinstance(prepared, Prepared):
+                self._made_ready(prepared)
+        elif future in flight.calls:
+            self._called(future, flight.calls.pop(future))  # type: ignore[arg-type] - found there
+        else:
+            prepared = flight.finishing.pop(future)  # type: ignore[arg-type] - found there
+            finished = self._outcome(future, prepared.item)
+            if isinstance(finished, Finished):
+                self._ended(prepared, finished)
+
+    def _made_ready(self, prepared: Prepared[Payload, Result]) -> None:
+        if prepared.known is not None:
+            self._to_finish(prepared, prepared.known, 0.0)
+        else:
+            self._flight.ready.setdefault(prepared.group, []).append(prepared)
+
+    def _called(self, future: Future[object], pack: list[Prepared[Payload, Result]]) -> None:
+        error = future.exception()
+        if isinstance(error, EngineFailed):
+            log.warning("engine broke", jobs=[prepared.item.job_id for prepared in pack], error=str(error))
+            self._flight.alone.extend(pack)
+            return
+        results, elapsed = future.result()  # type: ignore[misc] - a call's
+        total = sum(prepared.seconds for prepared in pack) or 1.0
+        for prepared, result in zip(pack, results, strict=True):
+            if isinstance(result, CustomerError):
+                self._recorder.fail(prepared.item.id, prepared.item.job_id, result)
+                self._forget(prepared.item)
+            elif isinstance(result, EngineFailed):
+                self._flight.alone.append(prepared)
+            elif isinstance(result, AudiomillError):
+                raise result
+            else:
+                self._to_finish(prepared, result, elapsed * prepared.seconds / total)
+
+    def _to_finish(self, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> None:
+        future = self._finish.submit(self._finish_and_record, prepared, result, seconds)
+        self._flight.finishing[future] = prepared
+
+    def _finish_and_record(self, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> Finished:
+        finished = self._stage.finish(self._engine, prepared, result, seconds)
+        self._recorder.complete(prepared.item.id, prepared.item.job_id, finished.result)
+        return finished
+
+    def _outcome(self, future: Future[object], item: ClaimedItem) -> object:
+        """A step's value; None when the item ended there with a reason."""
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if isinstance(error, OperatorError | OSError | MemoryError) or not isinstance(error, Exception):
+            # Of the machine, the store or the database: another attempt may pass, this run cannot.
+            raise error
+        if not isinstance(error, CustomerError):
+            log.error("job broke", job=item.job_id, exc_info=error)
+            failure = CustomerError(
+                "We could not process this input, through a fault of ours. Write to us with the job id.",
+                code="internal_error",
+            )
+            failure.__cause__ = error
+            error = failure
+        self._recorder.fail(item.id, item.job_id, error)
+        self._forget(item)
+        return None
+
+    def _ended(self, prepared: Prepared[Payload, Result], finished: Finished) -> None:
+        if finished.picture is not None and len(self.pictures) < PICTURES:
+            self.pictures.append((prepared.item.job_id, finished.picture))
+        self._forget(prepared.item)
+
+    def _forget(self, item: ClaimedItem) -> None:
+        # Sound mapped from a file stays readable after the file's name is gone.
+        shutil.rmtree(self._folder / item.id, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""The stage `synthesize`: texts in, speech out. Its own part only; the stream is ops/stream.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from audiomill.audio.decode import decode
+from audiomill.audio.encode import encode
+from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.engines.protocols import Engine, Progress, Speech, TextToSpeech
+from audiomill.errors import AudiomillError
+from audiomill.jobs.inputs import check_text
+from audiomill.jobs.lanes import estimated_seconds
+from audiomill.jobs.leases import ClaimedItem
+from audiomill.quality import judge_speech
+from ops.delivery import Made, deliver, making_key, require_passed
+from ops.fetching import fetch_input, read_text
+from ops.prepared import Finished, Prepared
+from ops.work import Bench, work_op
+
+
+class Synthesizing:
+    """What the stream must know of this stage."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Prepared[str, Speech]:
+        """Fetch and check the text. Raises BadInput, LimitExceeded."""
+        bench = self._bench
+        path = folder / "input"
+        sha256 = fetch_input(bench.store, item, path, bench.settings)
+        text = read_text(path, item.filename)
+        check_text(text, bench.settings)
+        key = making_key(item.workspace_id, item.stage, bench.engine.identity, sha256, item.parameters)
+        stored = bench.known(key)
+        known = None
+        if stored is not None:
+            (folder / "known").write_bytes(stored)
+            known = Speech(decode(folder / "known", limits=bench.settings.limits).audio)
+        return Prepared(
+            item=item,
+            attempt=attempt,
+            payload=text,
+            group=SynthesizeParameters.model_validate(item.parameters).model_copy(update={"formats": ("wav",)}),
+            seconds=estimated_seconds(
+                filename=item.filename, size_bytes=item.size_bytes, characters=len(text), kind="text"
+            ),
+            input_sha256=sha256,
+            artifact_key=key,
+            folder=folder,
+            known=known,
+        )
+
+    def run(
+        self, engine: Engine, group: Sequence[Prepared[str, Speech]], progress: Progress
+    ) -> list[Speech | AudiomillError]:
+        """One call. All of a group have the same parameters."""
+        params = SynthesizeParameters.model_validate(group[0].item.parameters)
+        return cast("TextToSpeech", engine).synthesize([prepared.payload for prepared in group], params, progress)
+
+    def finish(self, engine: Engine, prepared: Prepared[str, Speech], result: Speech, seconds: float) -> Finished:
+        """Judge, encode, store. Raises QualityRejected."""
+        params = SynthesizeParameters.model_validate(prepared.item.parameters)
+        checks = judge_speech(result, prepared.payload, params)
+        require_passed(checks)
+        # Every file is encoded from the 16-bit sound that is stored, so that a job that finds the artifact of an
+        # earlier one delivers the same bytes.
+        artifact = encode(result.audio, "wav")
+        stored = prepared.folder / "speech.wav"
+        stored.write_bytes(artifact)
+        sound = decode(stored, limits=self._bench.settings.limits).audio
+        made = Made(
+            artifact=artifact,
+            artifact_suffix=".wav",
+            files={
+                f"speech.{form}": artifact if form == "wav" else encode(sound, form)
+                for form in dict.fromkeys(params.formats)
+            },
+            checks=checks,
+            recording_seconds=None,
+            audio_seconds=sound.seconds,
+            characters=len(prepared.payload),
+        )
+        delivered = deliver(self._bench.store, self._bench.key, engine.identity, prepared, made, seconds)
+        return Finished(delivered, sound)
+
+
+synthesize_batch = work_op("synthesize", Synthesizing)

@@ -1,0 +1,92 @@
+"""The `work` op, one for every stage: loads the batch's engine once and streams the batch through it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from dagster import OpDefinition, OpExecutionContext, Out, op
+
+from audiomill.audio import Audio
+from audiomill.audio.pictures import contact_sheet
+from audiomill.catalogue.engines import entries
+from audiomill.engines.lifetime import Models
+from audiomill.engines.protocols import Engine
+from audiomill.errors import ConfigurationError, NotFound
+from audiomill.jobs.leases import Claim
+from audiomill.receipts import SigningKey, signing_key
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+from audiomill.storage.keys import batch_key
+from ops.claim import lease_of
+from ops.prepared import StageWork
+from ops.recorder import Recorder
+from ops.stream import work_off
+from resources import DatabaseResource, SettingsResource, StoreResource
+
+PICTURE = "waveforms.png"
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a stage works with."""
+
+    engine: Engine
+    store: ObjectStore
+    key: SigningKey
+    settings: Settings
+    recorder: Recorder
+
+    def known(self, artifact_key: str) -> bytes | None:
+        """The stored result of an earlier job of the same making."""
+        artifact = self.recorder.find_artifact(artifact_key)
+        if artifact is None:
+            return None
+        try:
+            return self.store.get_bytes(artifact.object_key)
+        except NotFound:
+            log.warning("artifact is gone from the store and is made again", artifact=artifact_key)
+            return None
+
+
+def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefinition:
+    """The op that works a batch of `stage` off. It returns the batch id."""
+
+    @op(
+        name=f"{stage}_batch",
+        description="Streams the batch through the engine. Each item is complete, or failed with a reason, on its own.",
+        out=Out(str, description="The batch id"),
+    )
+    def work_batch(
+        context: OpExecutionContext,
+        batch_id: str,
+        database: DatabaseResource,
+        store: StoreResource,
+        settings: SettingsResource,
+    ) -> str:
+        claim = lease_of(context, database, settings, stage=stage)
+        config, objects = settings.get(), store.get()
+        if claim.items:
+            with Recorder(database.get(), claim, config) as recorder, _engine(claim, config) as engine:
+                bench = Bench(engine, objects, signing_key(config), config, recorder)
+                pictures = work_off(claim, make(bench), engine, recorder)
+            _store_picture(objects, claim, pictures)
+        context.log.info("%d items were worked on.", len(claim.items))
+        return batch_id
+
+    return work_batch
+
+
+def _engine(claim: Claim, settings: Settings) -> Any:  # noqa: ANN401 - a context manager of an Engine
+    entry = next((entry for entry in entries(settings.engines.extra) if entry.name == claim.engine), None)
+    if entry is None:
+        raise ConfigurationError(f"The engine {claim.engine!r} of batch {claim.batch_id} is not in the catalogue.")
+    return Models(settings).use(entry, claim.model, claim.resource_class)
+
+
+def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Audio]]) -> None:
+    if pictures:
+        store.put_bytes(
+            batch_key(claim.batch_id, claim.fencing, PICTURE), contact_sheet(pictures), media_type="image/png"
+        )

@@ -6,7 +6,7 @@ Reading only. Making files of it is the assets' part.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -85,7 +85,9 @@ def finished_transcripts(
         .limit(limit)
     )
     if after is not None:
-        statement = statement.where(tuple_(Job.finished_at, Job.id) > tuple_(after.finished_at, after.job_id))
+        statement = statement.where(
+            tuple_(Job.finished_at, Job.id) > tuple_(literal(after.finished_at), literal(after.job_id))
+        )
     return [
         FinishedTranscript(job.id, job.workspace_id, item.engine, item.model, object_key, job.finished_at)
         for job, item, object_key in session.execute(statement)

@@ -1,0 +1,111 @@
+"""What a finished batch says of itself: the figures, the table and the links that Dagster shows.
+
+Ids, counts, times and links only. No name, no text, no reason of a customer's file ever comes here: Dagster's event
+log is kept for long and is read by operators.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
+
+from audiomill.errors import NotFound
+from audiomill.jobs.manifests import ManifestJob
+from audiomill.jobs.queries import BatchRow, BatchView
+from audiomill.settings import Settings
+from audiomill.storage.keys import batch_key
+from audiomill.storage.store import ObjectStore
+from ops.batch_chart import batch_chart
+
+MANIFEST = "manifest.json"
+PICTURE = "picture.png"
+TABLE_ROWS = 500
+"""Rows of the table at most: one event of Dagster's log holds them all. The manifest has every job."""
+
+SCHEMA = TableSchema(
+    columns=[
+        TableColumn("job", "string", description="`GET /v1/jobs/{id}`, `audiomill jobs`"),
+        TableColumn("state", "string"),
+        TableColumn("audio_seconds", "float"),
+        TableColumn("seconds_taken", "float", description="the engine's time for it"),
+        TableColumn("real_time_factor", "float", description="seconds taken / seconds of audio"),
+        TableColumn("attempts", "int"),
+        TableColumn("failure_code", "string", description="the sentence that goes with it is on the job"),
+    ]
+)
+
+
+def failed_share(rows: Sequence[BatchRow]) -> float:
+    """Failed jobs / jobs that ended either way; 0 when none ended."""
+    states = Counter(row.state for row in rows)
+    ended = states["complete"] + states["failed"]
+    return states["failed"] / ended if ended else 0.0
+
+
+def figures(rows: Sequence[BatchRow]) -> dict[str, MetadataValue]:
+    """Counts by state, and how fast it went. The real-time factor is of completed jobs alone."""
+    states = Counter(row.state for row in rows)
+    done = [row for row in rows if row.state == "complete"]
+    audio = sum(row.audio_seconds for row in done)
+    taken = sum(row.processing_seconds or 0.0 for row in done)
+    metadata: dict[str, MetadataValue] = {
+        "jobs": MetadataValue.int(len(rows)),
+        **{state: MetadataValue.int(states[state]) for state in ("complete", "failed", "cancelled")},
+        "failed_share": MetadataValue.float(round(failed_share(rows), 4)),
+        "audio_seconds": MetadataValue.float(round(audio, 3)),
+        "processing_seconds": MetadataValue.float(round(taken, 3)),
+    }
+    if audio > 0:
+        metadata["real_time_factor"] = MetadataValue.float(round(taken / audio, 4))
+    return metadata
+
+
+def job_table(rows: Sequence[BatchRow]) -> MetadataValue:
+    """One line a job, what failed first."""
+    ordered = sorted(rows, key=lambda row: row.state != "failed")
+    return MetadataValue.table(records=[_record(row) for row in ordered[:TABLE_ROWS]], schema=SCHEMA)
+
+
+def _record(row: BatchRow) -> TableRecord:
+    taken = row.processing_seconds
+    values: Mapping[str, str | int | float | None] = {
+        "job": row.job_id,
+        "state": row.state,
+        "audio_seconds": round(row.audio_seconds, 3),
+        "seconds_taken": None if taken is None else round(taken, 3),
+        "real_time_factor": None if taken is None or row.audio_seconds <= 0 else round(taken / row.audio_seconds, 4),
+        "attempts": row.attempts,
+        "failure_code": row.failure_code,
+    }
+    return TableRecord({name: value for name, value in values.items() if value is not None})
+
+
+def links(
+    store: ObjectStore, batch: BatchView, rows: Sequence[BatchRow], jobs: Sequence[ManifestJob], settings: Settings
+) -> dict[str, MetadataValue]:
+    """Write the manifest, and the picture if the run left none; give links that live for `operator_url_seconds`."""
+    manifest_key = batch_key(batch.id, batch.fencing, MANIFEST)
+    picture_key = batch_key(batch.id, batch.fencing, PICTURE)
+    manifest = {
+        "batch": batch.id,
+        "stage": batch.stage,
+        "engine": batch.engine,
+        "model": batch.model,
+        "resource_class": batch.resource_class,
+        "run": batch.run_id,
+        "attempt": batch.attempt,
+        "jobs": [asdict(job) for job in jobs],
+    }
+    store.put_bytes(manifest_key, json.dumps(manifest, indent=1).encode(), media_type="application/json")
+    try:
+        store.stat(picture_key)
+    except NotFound:
+        store.put_bytes(picture_key, batch_chart(rows), media_type="image/png")
+    seconds = settings.storage.operator_url_seconds
+    return {
+        "picture": MetadataValue.url(store.signed_get(picture_key, seconds=seconds).url),
+        "manifest": MetadataValue.url(store.signed_get(manifest_key, seconds=seconds).url),
+        "api": MetadataValue.url(f"{settings.api_url}/docs"),
+    }

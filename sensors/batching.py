@@ -1,0 +1,62 @@
+"""Batching: work items become batches, and every batch that is formed gets a run."""
+
+from itertools import groupby
+
+from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, sensor
+
+from assets.batch_products import partitions_name
+from assets.jobs import RESOURCE_CLASS_TAG, batch_jobs, job_name
+from audiomill.catalogue.stages import STAGES
+from audiomill.jobs.batching import StartableBatch, form_batches, mark_requested, startable
+from resources import DatabaseResource, SettingsResource
+
+BATCHES_PER_TICK = 50
+"""Dagster enqueues some four runs a second, and a tick may last 60 s."""
+
+
+@sensor(
+    name="batching",
+    description="Forms batches and asks for a run for each that is formed and has none.",
+    jobs=batch_jobs,
+    minimum_interval_seconds=5,
+    default_status=DefaultSensorStatus.RUNNING,
+)
+def batching(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SensorResult:
+    """Form, add the partition keys, ask for runs. A lost tick loses nothing.
+
+    A batch counts as requested only in the tick after: Dagster stores this tick's cursor together with its run
+    requests, so the run keys that come back in the cursor are those that Dagster surely has. A tick that is lost
+    on the way asks again with the same run keys, which Dagster starts once.
+    """
+    asked = set(filter(None, (context.cursor or "").split(",")))
+    with database.get().session() as session:
+        known = [batch.id for batch in startable(session, limit=2 * BATCHES_PER_TICK) if batch.run_key in asked]
+        if known:
+            mark_requested(session, known)
+        form_batches(session, settings.get(), limit=BATCHES_PER_TICK)
+        waiting = startable(session, limit=BATCHES_PER_TICK)
+    # Before the requests: Dagster refuses a run for a partition that it does not know. In one call per set, since one
+    # by one (`dynamic_partitions_requests`) each key costs a look-up.
+    for stage, batches in groupby(sorted(waiting, key=lambda batch: batch.stage), key=lambda batch: batch.stage):
+        context.instance.add_dynamic_partitions(partitions_name(STAGES[stage]), [batch.id for batch in batches])
+    return SensorResult(
+        run_requests=[run_request(batch) for batch in waiting],
+        skip_reason=None if waiting else "No batch is waiting for a run.",
+        cursor=",".join(batch.run_key for batch in waiting),
+    )
+
+
+def run_request(batch: StartableBatch) -> RunRequest:
+    """What Dagster is asked for a batch. The tags find the run from the batch, and say what it needs."""
+    return RunRequest(
+        run_key=batch.run_key,
+        partition_key=batch.id,
+        job_name=job_name(STAGES[batch.stage], batch.resource_class),
+        tags={
+            "audiomill/batch": batch.id,
+            "audiomill/attempt": str(batch.attempt),
+            "audiomill/stage": batch.stage,
+            "audiomill/engine": batch.engine,
+            RESOURCE_CLASS_TAG: batch.resource_class,
+        },
+    )

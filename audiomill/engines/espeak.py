@@ -166,6 +166,10 @@ def choose_voice(language: str, name: str | None) -> Voice:
         if matches:
             return min(matches, key=lambda match: match[0])[1]
         wanted = wanted.rpartition("-")[0]
+    base = language.lower().replace("_", "-").split("-")[0]
+    regional = [(priority, voice) for voice in known for priority, tag in voice.languages if tag.startswith(f"{base}-")]
+    if regional:  # Cherokee is there as `chr-us-qaaa-x-west` only
+        return min(regional, key=lambda match: match[0])[1]
     tags = {tag: voice for voice in known for _, tag in voice.languages}
     near = difflib.get_close_matches(language.lower(), tags, n=4, cutoff=0.5)
     raise BadInput(

@@ -5,6 +5,7 @@ The header is never trusted: length is what was decoded, and limits are kept whi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -101,7 +102,7 @@ class _Decoding:
         self._bytes = 0
         self._lost_bytes = 0
         self._cause: av.FFmpegError | None = None
-        self._seconds = 0.0
+        self._seconds = Fraction(0)  # exact: thousands of rounded pieces would reach a limit too early
         self._bad_samples = 0
         self._first_bad_seconds = 0.0
         self.first_hz = 0
@@ -115,7 +116,7 @@ class _Decoding:
             self.first_hz = self.first_hz or piece.sample_rate_hz
             self.first_channels = self.first_channels or piece.block.shape[1]
             self._count_bad(piece)
-            self._seconds += len(piece.block) / piece.sample_rate_hz
+            self._seconds += Fraction(len(piece.block), piece.sample_rate_hz)
             if self._seconds > self._limits.max_seconds:
                 raise _too_long(self._limits.max_seconds)
             if not self._bad_samples:
@@ -131,7 +132,7 @@ class _Decoding:
 
     def flaws(self, header: WavHeader | None) -> tuple[Flaw, ...]:
         """What was wrong, once all pieces were taken."""
-        length = flaws_of_length(self._container, self._path, header, self._seconds)
+        length = flaws_of_length(self._container, self._path, header, float(self._seconds))
         return (*flaws_of_data(self._lost_bytes, self._bytes), *length)
 
     def _frames(self) -> Iterator[av.AudioFrame]:
@@ -167,7 +168,7 @@ class _Decoding:
             return
         if not self._bad_samples:
             first = int(np.argmin(good.all(axis=1)))
-            self._first_bad_seconds = self._seconds + first / piece.sample_rate_hz
+            self._first_bad_seconds = float(self._seconds) + first / piece.sample_rate_hz
         self._bad_samples += int(np.count_nonzero(~good))
 
 
@@ -201,8 +202,7 @@ def _rate_out_of_range(sample_rate_hz: int) -> BadInput:
 
 
 def _too_long(max_seconds: float) -> LimitExceeded:
+    most = f"{max_seconds / 3600:.4g} hours" if max_seconds >= 3600 else f"{max_seconds:g} seconds"  # noqa: PLR2004
     return LimitExceeded(
-        f"The recording is longer than {max_seconds / 3600:.4g} hours ({max_seconds:,.0f} seconds), the most that is "
-        "taken here. Split it.",
-        code="recording_too_long",
+        f"The recording is longer than {most}, the most that is taken here. Split it.", code="recording_too_long"
     )

@@ -155,7 +155,7 @@ def _not_started(directory: Path) -> DatabaseUnavailable:
 def _is_postmaster(pid: int, directory: Path) -> bool:
     try:
         process = psutil.Process(pid)
-        return (
+        return bool(
             process.status() != psutil.STATUS_ZOMBIE
             and process.name() == "postgres"
             and str(directory) in process.cmdline()
@@ -192,7 +192,7 @@ def _forget_dead_owner(directory: Path) -> None:
 
 
 def _is_backend(info: dict[str, Any], directory: Path) -> bool:
-    return info["name"] == "postgres" and info["cwd"] == str(directory)
+    return bool(info["name"] == "postgres" and info["cwd"] == str(directory))
 
 
 @contextmanager

@@ -1,0 +1,52 @@
+"""The audiomill command: its groups put together. Each group has a file of its own; nothing heavy is imported here."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from audiomill.cli import database, up
+from audiomill.cli.console import SentenceGroup, out
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    name="audiomill",
+    help="Batch audio processing on Dagster: recordings and texts in, transcripts and voices out, each with a receipt.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("status")(up.status)
+app.add_typer(database.database_app, name="database", hidden=True)
+app.add_typer(database.db_app, name="db")
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="AUDIOMILL_DEBUG")
+    ] = False,
+    data_dir: Annotated[
+        str | None, typer.Option("--data-dir", help="Where everything lives (AUDIOMILL_DATA_DIR).")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Options of all commands; given to the settings, and to every process that is started, by the environment."""
+    if version:
+        from audiomill import __version__  # noqa: PLC0415 - only here
+
+        out.print(f"audiomill {__version__}")
+        raise typer.Exit
+    if debug:
+        os.environ["AUDIOMILL_DEBUG"] = "1"
+    if data_dir is not None:
+        from audiomill.settings import get_settings  # noqa: PLC0415 - only here
+
+        os.environ["AUDIOMILL_DATA_DIR"] = data_dir
+        get_settings.cache_clear()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,73 @@
+"""`audiomill up` and `audiomill status`: the platform of this machine in the foreground."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from audiomill.cli.console import err, fail, out, show_table
+from audiomill.settings import get_settings
+
+WATCH_SECONDS = 2.0
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending this process at once.
+
+    A handler of our own also undoes the `ignore` that a shell gives to background programs, which Dagster's programs
+    would inherit and then never stop.
+    """
+    asked = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def up() -> None:
+    """Start the platform: database, code server, Dagster's daemon and webserver, the API. Ctrl-C stops all of it."""
+    from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
+    from audiomill.errors import AudiomillError  # noqa: PLC0415 - as above
+
+    settings = get_settings()
+    platform = Platform(settings, tell=err.print)
+    with stop_requests() as asked:
+        platform.start()
+        problem = None
+        try:
+            platform.wait_ready(asked.is_set)
+            if not asked.is_set():
+                out.print(f"API       {settings.api_url}  (documentation: {settings.api_url}/docs)")
+                out.print(f"Dagster   {settings.dagster_ui_url}")
+                out.print(f"Logs      {platform.data_dir / 'logs'}")
+                out.print("Ready. Ctrl-C stops everything.")
+            while not asked.wait(WATCH_SECONDS):
+                if (problem := platform.broken()) is not None:
+                    break
+        except AudiomillError as error:
+            problem = error.message
+        finally:
+            err.print("Stopping …")
+            platform.stop()
+    if problem is not None:
+        fail(problem)
+    err.print("Stopped.")
+
+
+def status() -> None:
+    """Show the platform's programs."""
+    from audiomill.cli.platform import socket_path  # noqa: PLC0415 - as above
+    from audiomill.cli.readiness import program_states  # noqa: PLC0415 - as above
+
+    settings = get_settings()
+    try:
+        states = program_states(socket_path(settings.data_dir))
+    except OSError:
+        fail(f"No platform runs on {settings.data_dir}. Start one with `audiomill up`.")
+    show_table(("program", "state", ""), [(each.name, each.state.lower(), each.description) for each in states])

@@ -25,7 +25,7 @@ from audiomill.engines import pocketsphinx_worker as worker
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.phrases import phrases
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
-from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, mono, utterances
+from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, recogniser_samples, utterances
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineUnavailable
 from audiomill.transcripts import Segment, Transcript, Word
 
@@ -122,7 +122,7 @@ class Pocketsphinx:
         pending: deque[tuple[int, Span, Future[list[worker.HeardWord]]]] = deque()
         try:
             for index, audio in enumerate(audios):
-                samples = mono(audio)
+                samples = recogniser_samples(audio)
                 for span in utterances(samples, longest_seconds=LONGEST_UTTERANCE_SECONDS, leave_out_silence=vad):
                     pending.append((index, span, self._submit(_pcm(samples[span.start : span.end]))))
                     if len(pending) > 2 * self._budget.cores:

@@ -26,7 +26,7 @@ class Span:
     end: int
 
 
-def mono(audio: Audio) -> NDArray[np.float32]:
+def recogniser_samples(audio: Audio) -> NDArray[np.float32]:
     """The samples [n] of a recording as the recognisers want it. Raises ValueError for another shape or rate."""
     if audio.channels != 1 or audio.sample_rate_hz != SAMPLE_RATE_HZ:
         raise ValueError(f"wants mono at {SAMPLE_RATE_HZ} Hz, not {audio.channels} channels at {audio.sample_rate_hz}")

@@ -1,1 +1,10 @@
-"""The checks that every output passes before it may be delivered. Pure functions of sounds and texts."""
+"""The checks that every output passes before it may be delivered. Pure functions of sounds and texts.
+
+`check.py` says which checks reject and which warn.
+"""
+
+from audiomill.quality.check import REJECTING, Check, require
+from audiomill.quality.speech import judge_speech
+from audiomill.quality.transcripts import judge_transcript
+
+__all__ = ["REJECTING", "Check", "judge_speech", "judge_transcript", "require"]

@@ -1,0 +1,126 @@
+"""The checks of a transcript against the recording it is of. What a failed check leads to is said in check.py."""
+
+import re
+import statistics
+import zlib
+from collections.abc import Sequence
+
+from audiomill.audio import Audio, mono, resampled, silent_share
+from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, speech_spans
+from audiomill.quality.check import Check
+from audiomill.quality.sound import clipping
+from audiomill.transcripts import Transcript
+
+MAX_COMPRESSION_RATIO = 2.4
+"""Whisper's `compression_ratio_threshold`: above it its authors take the text of a window for a loop (Radford et al.,
+Robust speech recognition via large-scale weak supervision, 2022, section 4.5)."""
+
+COMPRESSION_WINDOW_CHARACTERS = 600
+"""Whisper judges a window of 30 s: some 75 words. Longer texts compress better without being loops."""
+
+MIN_LOOP_REPEATS = 6
+"""A phrase said so often in a row, without a word between, counts as a loop. Our choice: people say "no no no no"."""
+
+MAX_LOOP_PHRASE_WORDS = 12
+
+MAX_LOOPED_SHARE = 0.5
+"""Of the words; below it the rest is worth having. Our choice."""
+
+MAX_SECONDS_BEYOND_END = 1.0
+"""Whisper's times come in steps of 0.02 s; a second over is no longer rounding. Our choice."""
+
+MAX_WORDS_PER_SECOND = 637 / 60
+"""The fastest speaker on record: 637 words a minute (Steve Woodmore, Guinness World Records 1990)."""
+
+# What is written without spaces counts by the character.
+_TOKEN = re.compile(
+    r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’-][^\W_]+)*"
+)
+
+
+def judge_transcript(transcript: Transcript, audio: Audio) -> list[Check]:
+    """Every check of a transcript. `audio`: the recording as the engine got it (any rate, any channels)."""
+    words = _TOKEN.findall(transcript.text.casefold())
+    found = speech_found(words, audio)
+    checks = [found, clipping(audio, "recording")]
+    if found.passed:
+        checks += [
+            words_in_time(words, audio.seconds),
+            words_before_end(transcript, audio.seconds),
+            loops(words),
+            compression(transcript.text),
+        ]
+    return checks
+
+
+def speech_found(words: Sequence[str], audio: Audio) -> Check:
+    """Are there words? `value`: how many. The reason tells silence, sound without speech, and failure apart."""
+    if words:
+        return Check("no_speech", passed=True, value=len(words), limit=1)
+    if silent_share(audio) >= 1.0:
+        reason = "No speech was found: the recording is silent from start to end. Was the microphone muted?"
+    else:
+        spoken = resampled(mono(audio), SAMPLE_RATE_HZ).samples[0]
+        seconds = sum(span.end - span.start for span in speech_spans(spoken)) / SAMPLE_RATE_HZ
+        reason = (
+            f"No speech was found: {seconds:.1f} seconds of the recording sound like speech, but no word was "
+            "understood. Is the language right? Another engine may do better."
+            if seconds > 0
+            else "No speech was found: there is sound in the recording, but nobody seems to speak."
+        )
+    return Check("no_speech", passed=False, value=0, limit=1, reason=reason)
+
+
+def words_in_time(words: Sequence[str], seconds: float) -> Check:
+    """Could somebody have said so many words? `value` and `limit`: words per second."""
+    # A lone word of a clip of a tenth of a second is no sign of anything: count as if half a second were there.
+    rate = len(words) / max(seconds, 0.5)
+    passed = rate <= MAX_WORDS_PER_SECOND
+    reason = f"The transcript has {len(words)} words for {seconds:.1f} seconds of sound: more than anybody can say."
+    return Check("too_many_words", passed, rate, MAX_WORDS_PER_SECOND, None if passed else reason)
+
+
+def words_before_end(transcript: Transcript, seconds: float) -> Check:
+    """Does everything end before the recording does? `value` and `limit`: seconds beyond the end."""
+    ends = [segment.end_seconds for segment in transcript.segments]
+    ends += [word.end_seconds for segment in transcript.segments for word in segment.words]
+    beyond = max(0.0, max(ends, default=0.0) - seconds)
+    passed = beyond <= MAX_SECONDS_BEYOND_END
+    reason = f"The transcript goes on for {beyond:.1f} seconds after the recording ends: its times cannot be right."
+    return Check("words_beyond_end", passed, beyond, MAX_SECONDS_BEYOND_END, None if passed else reason)
+
+
+def loops(words: Sequence[str]) -> Check:
+    """Is it one phrase again and again? `value` and `limit`: share of the words that stand in loops."""
+    share = looped_words(words) / len(words) if words else 0.0
+    passed = share <= MAX_LOOPED_SHARE
+    reason = f"The transcript repeats itself: {share:.0%} of its words are the same phrase again and again."
+    return Check("repeating_transcript", passed, share, MAX_LOOPED_SHARE, None if passed else reason)
+
+
+def looped_words(words: Sequence[str]) -> int:
+    """How many words stand in loops: a phrase of 1 to 12 words, at least 6 times in a row."""
+    looped = [False] * len(words)
+    for length in range(1, MAX_LOOP_PHRASE_WORDS + 1):
+        run = 0  # how many words in a row equal the word one phrase earlier
+        for index in range(length, len(words) + 1):
+            if index < len(words) and words[index] == words[index - length]:
+                run += 1
+                continue
+            if run >= length * (MIN_LOOP_REPEATS - 1):
+                looped[index - run - length : index] = [True] * (run + length)
+            run = 0
+    return sum(looped)
+
+
+def compression(text: str) -> Check:
+    """Does the text shrink like a loop? `value` and `limit`: median ratio of its windows to their zlib size.
+
+    Catches what the search for exact loops does not: loops with small changes.
+    """
+    size = COMPRESSION_WINDOW_CHARACTERS
+    windows = [text[start : start + size].encode() for start in range(0, max(1, len(text)), size)]
+    ratio = statistics.median(len(window) / len(zlib.compress(window)) for window in windows)
+    passed = ratio <= MAX_COMPRESSION_RATIO
+    reason = f"The transcript repeats itself: it shrinks to 1/{ratio:.1f} when compressed, as no speech does."
+    return Check("repeating_transcript", passed, ratio, MAX_COMPRESSION_RATIO, None if passed else reason)

@@ -105,8 +105,6 @@ class LocalStore:
         """A page in key order. Leaves out dotfiles, unfinished downloads, links, and names that are not UTF-8."""
         if limit < 1:
             raise ValueError(f"a page holds at least one object, not {limit}")
-        if any(name in {".", ".."} for name in prefix.split("/")) or prefix.startswith("/") or "\0" in prefix:
-            return Page((), None)  # no key can begin like that, and no such directory may be opened
         with self._mapped(prefix):
             found = list(islice(walk(self._root, prefix, after), limit + 1))
         objects = tuple(_info(key, status) for key, status in found[:limit])
@@ -169,9 +167,10 @@ class LocalStore:
         except OSError as error:
             if not Path(self._root).is_dir():
                 raise StorageUnavailable("The store's directory is gone. Is its disk mounted?") from error
-            if isinstance(error, NotADirectoryError | IsADirectoryError) and writing:
+            folder = isinstance(error, NotADirectoryError | IsADirectoryError)
+            if folder and writing:
                 raise local_files.clashes(key) from error
-            if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP:
+            if folder or isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
                 raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
             raise StorageUnavailable(f"The store cannot read or write: {error.strerror}.") from error
 

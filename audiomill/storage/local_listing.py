@@ -30,13 +30,19 @@ def walk(root: str, prefix: str, after: str | None) -> Iterator[tuple[str, os.st
 
     Symbolic links, devices and pipes are not objects. What vanishes meanwhile is left out.
     """
-    start = prefix.rpartition("/")[0]
-    yield from _walk(
-        os.path.join(root, start) if start else root,  # noqa: PTH118 - text paths, thousands per page
-        start + "/" if start else "",
-        _bytes(prefix),
-        _bytes(after) if after is not None else b"",
-    )
+    folder, base = root, ""
+    for name in prefix.split("/")[:-1]:
+        folder, base = os.path.join(folder, name), f"{base}{name}/"  # noqa: PTH118 - text paths, thousands per page
+        if name == "" or is_hidden(name) or not _is_folder(folder):
+            return
+    yield from _walk(folder, base, _bytes(prefix), _bytes(after) if after is not None else b"")
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (OSError, ValueError):  # absent, too long, a zero character, not UTF-8: no key begins like that
+        return False
 
 
 def _bytes(key: str) -> bytes:

@@ -37,8 +37,8 @@ class S3Store:
     have a `next_after`.
     """
 
-    def __init__(self, settings: StorageSettings) -> None:
-        """Credentials by boto3's own chain. Asks the network nothing."""
+    def __init__(self, settings: StorageSettings, *, attempts: int = 5) -> None:
+        """Credentials by boto3's own chain. `attempts`: tries of one request. Asks the network nothing."""
         self._bucket = settings.bucket
         self._prefix = settings.prefix.strip("/") + "/" if settings.prefix.strip("/") else ""
         # Other servers than Amazon's refuse the checksums that newer boto3 adds to every request.
@@ -54,7 +54,7 @@ class S3Store:
                 region_name=settings.region or ("us-east-1" if settings.endpoint_url else None),
                 config=Config(
                     signature_version="s3v4",
-                    retries={"mode": "adaptive", "max_attempts": 5},
+                    retries={"mode": "adaptive", "total_max_attempts": attempts},
                     s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
                     connect_timeout=5,
                     read_timeout=60,
@@ -62,6 +62,10 @@ class S3Store:
                     **checksums,
                 ),
             )
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def put_bytes(self, key: str, data: bytes, *, media_type: str = "application/octet-stream") -> None:
         """Write an object whole."""

@@ -1,0 +1,89 @@
+"""What a receipt says. Fields only; signing and verifying are its neighbours."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+Schema = Literal["audiomill.receipt/1"]
+SCHEMA: Schema = "audiomill.receipt/1"
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""Integers stay below 2^53: canonical JSON (RFC 8785) knows only IEEE double precision."""
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+UtcTime = Annotated[AwareDatetime, PlainSerializer(_utc, return_type=str)]
+"""Written as `2026-11-21T03:00:00.000Z`, always UTC, always milliseconds."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class OutputPart(_Part):
+    """The file that the receipt lies beside."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    sha256: Sha256
+    size_bytes: Count
+    media_type: str
+
+
+class InputPart(_Part):
+    """What it was made from. `seconds` of a recording, `characters` of a text."""
+
+    sha256: Sha256
+    size_bytes: Count
+    kind: Literal["audio", "text"]
+    seconds: Seconds | None = None
+    characters: Count | None = None
+
+
+class EnginePart(_Part):
+    """What made it. `model_sha256` is the hash of the weights."""
+
+    name: str
+    version: str
+    model: str | None = None
+    model_sha256: Sha256 | None = None
+
+
+class CheckPart(_Part):
+    """One quality check: what was measured, and the limit that it was held against."""
+
+    name: str
+    passed: bool
+    value: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    limit: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class ReceiptBody(_Part):
+    """How one output was made. Times make it differ from run to run; the output itself need not."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        protected_namespaces=(),
+        ser_json_inf_nan="constants",  # pydantic would write NaN in `parameters` as null, unsaid; so signing refuses it
+    )
+
+    schema_: Schema = Field(SCHEMA, alias="schema")
+    job_id: str
+    output: OutputPart
+    input: InputPart
+    stage: str
+    engine: EnginePart
+    parameters: dict[str, Any]
+    seed: Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)] | None = None
+    code_version: str
+    audio_seconds: Seconds | None = None
+    processing_seconds: Seconds
+    made_at: UtcTime
+    checks: tuple[CheckPart, ...] = ()

@@ -18,9 +18,9 @@ from audiomill.settings import Settings
 from audiomill.storage.keys import batch_key
 from audiomill.storage.store import ObjectStore
 from ops.batch_chart import batch_chart
+from ops.work import PICTURE
 
 MANIFEST = "manifest.json"
-PICTURE = "picture.png"
 TABLE_ROWS = 500
 """Rows of the table at most: one event of Dagster's log holds them all. The manifest has every job."""
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import structlog
 from sqlalchemy.orm import Session
@@ -42,7 +42,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._told: dict[str, float] = {}
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

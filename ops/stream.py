@@ -27,7 +27,7 @@ PICTURES = 16
 """Items whose sound is kept for the batch's picture."""
 
 _THREADS = 4
-"""Threads that fetch and decode, and as many that encode and store: these wait for disk and network most of the time."""
+"""Threads that fetch and decode, and as many that encode and store; they mostly wait for disk and network."""
 
 log = structlog.get_logger(__name__)
 

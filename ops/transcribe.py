@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from audiomill.transcripts.formats import parse_json, render
+
 from audiomill.audio import Audio
 from audiomill.audio.decode import decode
 from audiomill.catalogue.parameters import TranscribeParameters
@@ -12,7 +14,6 @@ from audiomill.errors import AudiomillError
 from audiomill.jobs.leases import ClaimedItem
 from audiomill.quality import Check, judge_transcript
 from audiomill.transcripts import Transcript
-from audiomill.transcripts.formats import parse_json, render
 from ops.delivery import Made, deliver, making_key, require_passed
 from ops.fetching import fetch_input
 from ops.prepared import Finished, Prepared

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from audiomill.audio.pictures import contact_sheet
 from dagster import OpDefinition, OpExecutionContext, Out, op
 
 from audiomill.audio import Audio
-from audiomill.audio.pictures import contact_sheet
 from audiomill.catalogue.engines import entries
 from audiomill.engines.lifetime import Models
 from audiomill.engines.protocols import Engine

@@ -1,0 +1,181 @@
+"""Forming batches: fair, tiered, sized by backlog, bounded, and safe with several writers at once."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select, text
+
+from audiomill.database.connection import Database
+from audiomill.database.tables import Batch, WorkItem
+from audiomill.errors import Conflict
+from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.cancellation import cancel_job
+from audiomill.settings import Settings
+from tests.fakes.orders import audio, order, prepare, wipe
+
+
+@pytest.fixture(autouse=True)
+def _workspaces(database: Database) -> None:
+    wipe(database)
+    prepare(database, "acme", "small", "gold", tiers={"gold": 9})
+
+
+def with_(settings: Settings, **batching: float) -> Settings:
+    return settings.model_copy(update={"batching": settings.batching.model_copy(update=batching)})
+
+
+def form(database: Database, settings: Settings, *, limit: int = 50) -> list[str]:
+    with database.session() as session:
+        return form_batches(session, settings, limit=limit)
+
+
+def items_of(database: Database, batch_id: str) -> list[WorkItem]:
+    with database.session() as session:
+        return list(session.scalars(select(WorkItem).where(WorkItem.batch_id == batch_id)))
+
+
+def batches(database: Database) -> list[Batch]:
+    with database.session() as session:
+        return list(session.scalars(select(Batch).order_by(Batch.id)))
+
+
+def test_one_file_on_an_idle_lane_does_not_wait(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1))
+    assert len(form(database, settings)) == 1
+
+
+def test_nothing_queued_forms_nothing(database: Database, settings: Settings) -> None:
+    assert form(database, settings) == []
+
+
+def test_backlog_is_shared_out_over_the_slots(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(300))
+    form(database, settings)
+    assert sorted(batch.item_count for batch in batches(database)) == [150, 150]
+
+
+def test_a_backlog_of_crumbs_is_one_batch(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(10))
+    form(database, settings)
+    assert [batch.item_count for batch in batches(database)] == [10]
+
+
+def test_no_batch_is_larger_than_max_items(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(90))
+    form(database, with_(settings, max_items=20, queue_factor=50))
+    assert max(batch.item_count for batch in batches(database)) <= 20
+    assert sum(batch.item_count for batch in batches(database)) == 90
+
+
+def test_long_recordings_are_cut_by_their_length(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(8, size_bytes=176_400 * 1000))
+    form(database, with_(settings, max_audio_seconds=2000, queue_factor=50))
+    assert all(batch.audio_seconds <= 3000 for batch in batches(database))
+    assert sum(batch.item_count for batch in batches(database)) == 8
+
+
+def test_short_and_long_do_not_share_a_batch(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", [*audio(2), *audio(2, size_bytes=176_400 * 1000)])
+    form(database, settings)
+    for batch in batches(database):
+        assert len({item.length_class for item in items_of(database, batch.id)}) == 1
+
+
+def test_a_thousand_files_do_not_stand_before_another_customers_one(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1000))
+    order(database, settings, "small", audio(1))
+    first, *_ = form(database, settings, limit=1)
+    workspaces = Counter(item.workspace_id for item in items_of(database, first))
+    assert workspaces["small"] == 1
+
+
+def test_two_customers_share_alike(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(500))
+    order(database, settings, "small", audio(500))
+    first, *_ = form(database, settings, limit=1)
+    shares = Counter(item.workspace_id for item in items_of(database, first))
+    assert abs(shares["acme"] - shares["small"]) <= 1
+
+
+def test_a_higher_tier_goes_first(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(50))
+    order(database, settings, "gold", audio(1))
+    (first,) = form(database, settings, limit=1)
+    assert [item.workspace_id for item in items_of(database, first)] == ["gold"]
+
+
+def test_while_the_queue_is_long_nothing_is_formed(database: Database, settings: Settings) -> None:
+    for _ in range(3):
+        order(database, settings, "acme", audio(1000))
+    formed = form(database, settings)
+    assert len(formed) == settings.cpu.cpu_runs * settings.batching.queue_factor
+    assert form(database, settings) == []
+
+
+def test_on_a_busy_lane_a_batch_waits_until_it_is_full_or_old(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(16))
+    form(database, settings)
+    assert len(batches(database)) == settings.cpu.cpu_runs
+    with database.session() as session:
+        session.execute(text("UPDATE batches SET state = 'running', run_id = id"))
+    order(database, settings, "acme", audio(5))
+    assert form(database, settings) == []
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET created_at = created_at - interval '1 minute'"))
+    assert len(form(database, settings)) == 1
+
+
+def test_a_batch_is_started_once_per_attempt(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1))
+    (batch_id,) = form(database, settings)
+    with database.session() as session:
+        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:1"]
+        # A tick that was lost before this line leaves the batch startable.
+        mark_requested(session, [batch_id])
+    with database.session() as session:
+        assert startable(session) == []
+
+
+def test_several_writers_at_once_lose_and_double_nothing(database: Database, settings: Settings) -> None:
+    config = with_(settings, queue_factor=1000, max_wait_seconds=0, max_items=7)
+    stop = threading.Event()
+    cancelled: list[str] = []
+
+    def forming() -> list[str]:
+        formed: list[str] = []
+        while not stop.is_set():
+            formed += form(database, config)
+        return formed + form(database, config)
+
+    def submitting(workspace: str) -> list[str]:
+        return [job for _ in range(6) for job in order(database, config, workspace, audio(20)).job_ids]
+
+    def cancelling(job_ids: list[str]) -> None:
+        for job_id in job_ids[::3]:
+            with database.session() as session:
+                try:
+                    cancel_job(session, workspace_id="acme", job_id=job_id)
+                    cancelled.append(job_id)
+                except Conflict:
+                    pytest.fail("nothing had run yet")
+
+    with ThreadPoolExecutor(10) as pool:
+        formers = [pool.submit(forming) for _ in range(4)]
+        submitters = [pool.submit(submitting, workspace) for workspace in ("acme", "small", "gold")]
+        jobs = [submitter.result() for submitter in submitters]
+        pool.submit(cancelling, jobs[0]).result()
+        stop.set()
+        formed = [batch_id for former in formers for batch_id in former.result()]
+    form(database, config)
+    assert len(formed) == len(set(formed))
+    with database.session() as session:
+        states = Counter(session.scalars(select(WorkItem.state)))
+        sizes = session.execute(
+            text("SELECT b.item_count, count(w.id) AS held FROM batches b JOIN work_items w ON w.batch_id = b.id GROUP BY b.id")
+        ).all()
+    assert states == {"batched": 360 - len(cancelled), "cancelled": len(cancelled)}
+    # A cancelled item keeps its batch's id, for the record: so the counts agree exactly.
+    assert all(row.item_count == row.held for row in sizes)
+    assert all(batch.item_count <= 7 for batch in batches(database))

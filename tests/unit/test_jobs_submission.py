@@ -1,0 +1,123 @@
+"""Ordering: once per idempotency key, engines chosen and frozen, refusals that name what is missing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select
+
+from audiomill.database.connection import Database
+from audiomill.database.tables import Job, JobEvent, Recording, Submission, WorkItem
+from audiomill.errors import BadRequest, Conflict, EngineUnavailable, LimitExceeded, NotFound
+from audiomill.jobs.queries import get_job
+from audiomill.jobs.submission import InputObject, NewJob
+from audiomill.settings import Settings
+from tests.fakes.orders import audio, order, prepare, wipe
+
+
+@pytest.fixture(autouse=True)
+def _workspace(database: Database) -> None:
+    wipe(database)
+    prepare(database, "acme")
+
+
+def count(database: Database, table: type) -> int:
+    with database.session() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_an_order_makes_recordings_jobs_items_and_first_events(database: Database, settings: Settings) -> None:
+    submitted = order(database, settings, "acme", audio(3))
+    assert submitted.created
+    assert [count(database, table) for table in (Recording, Submission, Job, WorkItem, JobEvent)] == [3, 1, 3, 3, 3]
+
+
+def test_auto_is_resolved_and_frozen(database: Database, settings: Settings) -> None:
+    (job_id,) = order(database, settings, "acme", audio(1)).job_ids
+    with database.session() as session:
+        job = get_job(session, "acme", job_id)
+    assert (job.engine, job.parameters["engine"], job.parameters["beam_size"]) == ("pocketsphinx", "pocketsphinx", 5)
+
+
+def test_a_repeat_returns_the_first_orders_jobs(database: Database, settings: Settings) -> None:
+    jobs = audio(3)
+    first = order(database, settings, "acme", jobs, key="k")
+    again = order(database, settings, "acme", jobs, key="k")
+    assert not again.created
+    assert again.job_ids == first.job_ids
+    assert count(database, Job) == 3
+
+
+def test_a_key_used_for_another_order_is_refused(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1), key="k")
+    with pytest.raises(Conflict) as caught:
+        order(database, settings, "acme", audio(1), key="k")
+    assert caught.value.code == "idempotency_key_reused"
+
+
+def test_workspaces_do_not_share_keys(database: Database, settings: Settings) -> None:
+    prepare(database, "other")
+    order(database, settings, "acme", audio(1), key="k")
+    assert order(database, settings, "other", audio(1), key="k").created
+
+
+def test_twenty_at_once_with_one_key_make_one_submission(database: Database, settings: Settings) -> None:
+    jobs = audio(5)
+    with ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(order, database, settings, "acme", jobs, key="race") for _ in range(20)]
+        results = [future.result() for future in futures]
+    assert sum(result.created for result in results) == 1
+    assert len({result.job_ids for result in results}) == 1
+    assert count(database, Job) == 5
+
+
+def test_the_same_object_in_two_orders_is_one_recording(database: Database, settings: Settings) -> None:
+    jobs = audio(1)
+    order(database, settings, "acme", jobs)
+    order(database, settings, "acme", jobs)
+    assert (count(database, Recording), count(database, Job)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("new", "kind", "code"),
+    [
+        (NewJob("nonsense", {}, InputObject("k", "v", 1, "f")), BadRequest, "unknown_recipe"),
+        (NewJob("transcribe", {"beam_size": 99}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
+        (NewJob("transcribe", {"colour": "red"}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
+        (NewJob("transcribe", {"engine": "magic"}, InputObject("k", "v", 1, "f")), EngineUnavailable, "unknown_engine"),
+        (NewJob("transcribe", {}, InputObject("k", "v", 6 * 1024**3, "f")), LimitExceeded, "recording_too_large"),
+    ],
+)
+def test_what_cannot_be_ordered(
+    database: Database, settings: Settings, new: NewJob, kind: type[Exception], code: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        order(database, settings, "acme", [*audio(2), new])
+    assert caught.value.code == code  # type: ignore[attr-defined]
+    assert [count(database, table) for table in (Submission, Job, Recording)] == [0, 0, 0]
+
+
+def test_a_refusal_names_what_each_engine_lacks(database: Database, settings: Settings) -> None:
+    german = [NewJob("transcribe", {"language": "de"}, InputObject("k", "v", 1, "f"))]
+    with pytest.raises(EngineUnavailable, match=r"weights of small.*pocketsphinx does not know the language 'de'"):
+        order(database, settings, "acme", german)
+
+
+def test_a_named_engine_that_cannot_run_is_refused(database: Database, settings: Settings) -> None:
+    named = [NewJob("transcribe", {"engine": "faster-whisper"}, InputObject("k", "v", 1, "f"))]
+    with pytest.raises(EngineUnavailable, match="weights of small are not in the model store"):
+        order(database, settings, "acme", named)
+
+
+def test_a_language_without_a_voice_is_refused(database: Database, settings: Settings) -> None:
+    klingon = [NewJob("synthesize", {"language": "tlh"}, InputObject("k", "v", 1, "f.txt"))]
+    with pytest.raises(EngineUnavailable, match="espeak-ng does not know the language 'tlh'"):
+        order(database, settings, "acme", klingon)
+
+
+def test_no_inputs_too_many_inputs_and_no_workspace(database: Database, settings: Settings) -> None:
+    with pytest.raises(BadRequest):
+        order(database, settings, "acme", [])
+    with pytest.raises(LimitExceeded):
+        order(database, settings, "acme", audio(1001))
+    with pytest.raises(NotFound):
+        order(database, settings, "nowhere", audio(1))

@@ -107,7 +107,7 @@ def _draw(draw: ImageDraw.ImageDraw, outline: Envelope, label: str, box: tuple[i
         low, high = float(outline.lowest[steps].min()), float(outline.highest[steps].max())
         rms = min(1.0, float(np.sqrt(np.mean(np.square(outline.rms[steps])))))
         clipped = max(high, -low) >= _FULL_SCALE
-        low, high = max(-1.0, low), min(1.0, high)
+        low, high = (min(1.0, max(-1.0, value)) for value in (low, high))
         draw.line((x, middle - high * half, x, middle - low * half), fill=_CLIP if clipped else _PEAK)
         draw.line((x, middle - min(rms, max(high, 0)) * half, x, middle - max(-rms, min(low, 0)) * half), fill=_RMS)
     draw.text((left, box[1] + 6), label, fill=_INK, font=ImageFont.load_default(size=12), anchor="lt")

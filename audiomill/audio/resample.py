@@ -51,6 +51,8 @@ def mono(audio: Audio) -> Audio:
     """One channel, the mean of all; the very same object when it is mono already."""
     if audio.channels == 1:
         return audio
+    if not audio.samples.size:
+        return Audio(audio.samples[:1], audio.sample_rate_hz)
     with Spool() as spool:
         for block in blocks(audio):
             spool.write(downmixed(block.T))

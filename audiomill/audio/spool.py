@@ -46,11 +46,11 @@ class Spool:
 
     def write(self, block: NDArray[np.float32]) -> None:
         """Add samples: float32 [samples, channels]. Raises StorageUnavailable when the disk is full."""
-        if not len(block):
-            return
         if self._channels and block.shape[1] != self._channels:
             raise ValueError(f"a block of {block.shape[1]} channels after blocks of {self._channels}")
         self._channels = block.shape[1]
+        if not len(block):
+            return
         self._samples += len(block)
         self._blocks.append(block)
         if self._file is None and self._samples * self._channels * 4 > IN_MEMORY_BYTES:
@@ -62,7 +62,7 @@ class Spool:
         """All that was written, as Audio [channels, samples]."""
         shape = (self._samples, self._channels)
         if self._file is None or not self._samples:
-            samples = np.concatenate(self._blocks) if self._blocks else np.empty((0, 1), dtype=np.float32)
+            samples = np.concatenate(self._blocks) if self._blocks else np.empty(shape, dtype=np.float32)
             return Audio(np.ascontiguousarray(samples.T), sample_rate_hz)
         self._flush(self._file)
         # The map holds the file open by itself, so that a nameless one lives as long as its Audio.

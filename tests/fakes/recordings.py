@@ -45,7 +45,8 @@ def encoded(
         stream = out.add_stream(codec, rate=rate, options=options or {})
         stream.layout = {1: "mono", 2: "stereo"}.get(samples.shape[0], f"{samples.shape[0]} channels")
         stream.codec_context.bit_rate = 96_000 * samples.shape[0]
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=stream.layout)
+        interleaved = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=stream.layout)
         frame.sample_rate, frame.pts = rate, 0
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             out.mux(packet)

@@ -173,9 +173,28 @@ def test_several_writers_at_once_lose_and_double_nothing(database: Database, set
     with database.session() as session:
         states = Counter(session.scalars(select(WorkItem.state)))
         sizes = session.execute(
-            text("SELECT b.item_count, count(w.id) AS held FROM batches b JOIN work_items w ON w.batch_id = b.id GROUP BY b.id")
+            text(
+                "SELECT b.item_count, count(w.id) AS held FROM batches b JOIN work_items w ON w.batch_id = b.id GROUP BY b.id"
+            )
         ).all()
     assert states == {"batched": 360 - len(cancelled), "cancelled": len(cancelled)}
     # A cancelled item keeps its batch's id, for the record: so the counts agree exactly.
     assert all(row.item_count == row.held for row in sizes)
     assert all(batch.item_count <= 7 for batch in batches(database))
+
+
+def test_an_item_that_is_being_cancelled_is_passed_over(database: Database, settings: Settings) -> None:
+    first, second = order(database, settings, "acme", audio(2)).job_ids
+    with ThreadPoolExecutor(1) as pool, database.session() as session:
+        cancel_job(session, workspace_id="acme", job_id=first)
+        # The cancellation is not committed yet: forming must neither wait for it nor take its item.
+        (batch_id,) = pool.submit(form, database, settings).result(timeout=30)
+    assert [item.job_id for item in items_of(database, batch_id)] == [second]
+
+
+def test_while_another_writer_forms_nothing_is_formed(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(16))
+    with ThreadPoolExecutor(1) as pool, database.session() as session:
+        # Two writers that cut the same backlog at once would leave crumbs.
+        assert len(form_batches(session, settings)) == 2
+        assert pool.submit(form, database, settings).result(timeout=30) == []

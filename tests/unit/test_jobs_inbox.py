@@ -163,9 +163,7 @@ def test_an_object_that_vanishes_between_listing_and_reading_is_no_error(
     assert [tally.submitted for tally in sweep(database, inbox, config)] == [0]
 
 
-def test_several_takers_at_once_take_each_object_once(
-    database: Database, config: Settings, inbox: ObjectStore
-) -> None:
+def test_several_takers_at_once_take_each_object_once(database: Database, config: Settings, inbox: ObjectStore) -> None:
     for number in range(60):
         inbox.put_bytes(f"inbox/acme/transcribe/{number:03}.wav", b"sound %d" % number)
 

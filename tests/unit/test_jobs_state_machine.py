@@ -7,9 +7,17 @@ crashes, cancellations and recoveries in orders of its own.
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings as hypothesis_settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select, text
 
 from audiomill.database.connection import Database
@@ -77,7 +85,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 return
 
         @precondition(lambda self: self.claims)
-        @rule(data=st.data(), how=st.sampled_from(["complete", "fail", "progress", "begin"]))
+        @rule(data=st.data(), how=st.sampled_from(["complete", "finish", "fail", "progress", "begin"]))
         def work_on_an_item(self, data: Any, how: str) -> None:
             claim = data.draw(st.sampled_from(self.claims))
             if not claim.items:
@@ -87,6 +95,9 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 with database.session() as session:
                     if how == "begin":
                         work.begin(session, claim, [item.id])
+                    elif how == "finish":
+                        work.begin(session, claim, [item.id])
+                        work.complete(session, claim, item.id, result(item, claim))
                     elif how == "progress":
                         work.progressed(session, claim, item.id, 0.5)
                     elif how == "fail":
@@ -113,7 +124,9 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                         recovery.run_cancelled(session, run_id=claim.run_id)
                     else:
                         session.execute(
-                            text("UPDATE batches SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = :id"),
+                            text(
+                                "UPDATE batches SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = :id"
+                            ),
                             {"id": claim.batch_id},
                         )
                         recovery.expire_leases(session, config)
@@ -147,7 +160,9 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                     if row.job in FINISHED:
                         assert row.job == row.item
                 for job_id, newest in session.execute(select(Job.id, Job.event_seq)):
-                    numbers = session.scalars(select(JobEvent.seq).where(JobEvent.job_id == job_id).order_by(JobEvent.seq))
+                    numbers = session.scalars(
+                        select(JobEvent.seq).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)
+                    )
                     assert list(numbers) == list(range(1, newest + 1))
 
         @invariant()

@@ -36,6 +36,7 @@ class Topic:
         self.events: list[EventView] = []
         self.stale = True
         self.reading = asyncio.Lock()
+        self.renewal: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -83,8 +84,10 @@ class JobFeed:
         topics = self._topics.setdefault(job_id, weakref.WeakValueDictionary())
         topic = topics.get(workspace_id)
         if topic is None:
-            topic = topics[workspace_id] = Topic(workspace_id, job_id)
-            weakref.finalize(topic, self._forget, job_id)
+            topic = Topic(workspace_id, job_id)
+            # Before the dictionary's own weak reference: callbacks run newest first, so its entry goes first.
+            weakref.finalize(topic, self._forget, job_id).atexit = False
+            topics[workspace_id] = topic
         await self._refresh(topic)
         if after > topic.seq:
             raise BadRequest(
@@ -111,10 +114,10 @@ class JobFeed:
 
     def _renew(self, topic: Topic) -> None:
         topic.stale = True
-        if not topic.reading.locked():
-            task = asyncio.get_running_loop().create_task(self._refresh_for_followers(topic))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if topic.renewal is None or topic.renewal.done():
+            topic.renewal = asyncio.get_running_loop().create_task(self._refresh_for_followers(topic))
+            self._tasks.add(topic.renewal)
+            topic.renewal.add_done_callback(self._tasks.discard)
 
     async def _refresh_for_followers(self, topic: Topic) -> None:
         while True:

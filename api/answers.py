@@ -1,0 +1,52 @@
+"""Words for OpenAPI that endpoints share: the problems that an operation may answer with. Documentation only."""
+
+from typing import Any
+
+from api.problems import MEDIA_TYPE, Problem
+
+Responses = dict[int | str, dict[str, Any]]
+
+_DESCRIPTIONS = {
+    400: ("bad_cursor", "A header or cursor is not as it should be"),
+    401: ("missing_key", "No API key, or one that is unknown or revoked"),
+    403: ("url_expired", "The signed URL is not ours, is for something else, or has expired"),
+    404: ("job_not_found", "No such thing in this workspace"),
+    409: ("job_finished", "The state of the thing forbids it"),
+    413: ("content_too_large", "Larger than the limits"),
+    415: ("unsupported_media_type", "Not the media type that was announced"),
+    416: ("range_not_satisfiable", "The range lies outside of the object"),
+    422: ("invalid_request", "The request makes no sense"),
+    500: ("internal_error", "Something broke on our side; the reference finds it in our log"),
+    503: ("database_unavailable", "Our database or storage does not answer; see `Retry-After`"),
+}
+
+
+def problems(*statuses: int) -> Responses:
+    """Entries of `responses=` for these statuses, and for those that any operation may answer with: 500 and 503."""
+    return {status: _entry(status) for status in (*statuses, 500, 503)}
+
+
+def keyed(*statuses: int) -> Responses:
+    """The same for an operation that wants an API key."""
+    return problems(401, *statuses)
+
+
+def _entry(status: int) -> dict[str, Any]:
+    code, description = _DESCRIPTIONS[status]
+    example = Problem(
+        type=f"urn:audiomill:problem:{code}",
+        title=code.replace("_", " ").capitalize(),
+        status=status,
+        detail=f"{description}.",
+        code=code,
+        instance="urn:audiomill:request:01k9zj5a3c7e1g5j9m3p7s1v5x",
+    )
+    return {
+        "description": description,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": example.model_dump(exclude_none=True),
+            }
+        },
+    }

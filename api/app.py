@@ -1,0 +1,90 @@
+"""Assembly of the API: what is opened, which routers there are, what wraps them. No endpoint is here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from api import problems
+from api.dependencies import Services, database_slots
+from api.engines.endpoints import router as engines
+from api.health.endpoints import router as health
+from api.jobs.endpoints import router as jobs
+from api.jobs.following import router as following
+from api.jobs.ordering import router as ordering
+from api.middleware import BodyLimit, RequestContext
+from api.objects.endpoints import router as objects
+from api.openapi import DESCRIPTION, TAGS, document, operation_id
+from api.recipes.endpoints import router as recipes
+from api.uploads.endpoints import router as uploads
+from audiomill.database.connection import Database
+from audiomill.jobs.events import EventView, events_after
+from audiomill.jobs.following import JobFeed
+from audiomill.jobs.listening import JobListener
+from audiomill.settings import Settings, get_settings
+from audiomill.storage.factory import open_store
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API of an installation. Nothing is opened before its lifespan begins."""
+    settings = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _opened(settings) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="audiomill",
+        summary="Recordings and texts in; transcripts and voices out, each with a signed receipt.",
+        description=DESCRIPTION,
+        version="1",
+        openapi_tags=TAGS,
+        generate_unique_id_function=operation_id,
+        lifespan=lifespan,
+    )
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
+    problems.install(app)
+    for router in (uploads, ordering, jobs, following, recipes, engines, health):
+        app.include_router(router)
+    if settings.storage.kind == "local":
+        app.include_router(objects)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.limits.max_bytes)
+    if settings.api.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"],
+            expose_headers=["Idempotent-Replayed", "Link", "Location", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(RequestContext, https=settings.api_url.startswith("https:"))
+    return app
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Services]:
+    # Opening may start the embedded server, which takes a second.
+    database = await asyncio.to_thread(Database.from_settings, settings)
+    store = await asyncio.to_thread(open_store, settings)
+
+    def read(workspace_id: str, job_id: str, seq: int) -> list[EventView]:
+        with database.session() as session:
+            return events_after(session, workspace_id=workspace_id, job_id=job_id, seq=seq)
+
+    feed = JobFeed(read)
+    listener = JobListener(settings.database.direct_url or database.url, on_change=feed.changed, on_gap=feed.gap)
+    listening = asyncio.create_task(listener.run(), name="job-listener")
+    try:
+        yield Services(settings, database, store, feed, anyio.Semaphore(database_slots(settings)))
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError):
+            await listening
+        await feed.close()
+        await asyncio.to_thread(database.dispose)

@@ -1,0 +1,1 @@
+"""Engines: what can run, and what the others lack."""

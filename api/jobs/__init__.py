@@ -1,0 +1,1 @@
+"""Jobs: ordering, listing, following, fetching, cancelling."""

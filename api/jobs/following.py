@@ -1,0 +1,81 @@
+"""GET /v1/jobs/{id}/events: what happened to a job and what happens, as server-sent events."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.answers import keyed
+from api.dependencies import JobIdDep, PrincipalDep, ServicesDep
+from api.jobs.schemas import JobEvent
+from audiomill.errors import BadRequest
+from audiomill.jobs.following import Topic
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+HEARTBEAT_SECONDS = 15
+"""A comment so often, so that proxies keep the connection and a client that is gone is noticed."""
+
+SEND_SECONDS = 30
+"""A client that takes nothing for so long is cut off; it comes back with its Last-Event-ID."""
+
+RECONNECT_MILLISECONDS = 2000
+
+_EXAMPLE = JobEvent.model_config["json_schema_extra"]["examples"][0]  # type: ignore[index]
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "description": "Events from the one after `Last-Event-ID` on. Each has the number as `id`, the state as "
+            "`event`, a JobEvent as `data`. The stream ends after the event that ends the job.",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": f"id: 3\r\nevent: running\r\ndata: {json.dumps(_EXAMPLE)}\r\n\r\n",
+                }
+            },
+        },
+        204: {"description": "The job has ended and there is nothing after `Last-Event-ID`: do not reconnect"},
+        **keyed(400, 404),
+    },
+)
+async def follow_a_job(
+    job_id: JobIdDep,
+    principal: PrincipalDep,
+    services: ServicesDep,
+    last_event_id: Annotated[str | None, Header(description="the `id` of the last event that you have")] = None,
+) -> Response:
+    """Follow a job: first what has happened already, then what happens, as it happens."""
+    after = _number(last_event_id)
+    topic = await services.feed.topic(workspace_id=principal.workspace_id, job_id=job_id, after=after)
+    if topic.ended and after >= topic.seq:
+        return Response(status_code=204)  # tells an EventSource to stop
+    return EventSourceResponse(
+        _stream(topic, after),
+        ping=HEARTBEAT_SECONDS,
+        ping_message_factory=lambda: ServerSentEvent(comment="still here"),
+        send_timeout=SEND_SECONDS,
+    )
+
+
+async def _stream(topic: Topic, after: int) -> AsyncIterator[ServerSentEvent]:
+    yield ServerSentEvent(comment="following", retry=RECONNECT_MILLISECONDS)
+    async for event in topic.follow(after):
+        data = JobEvent.model_validate(event).model_dump_json()
+        yield ServerSentEvent(data, id=str(event.seq), event=event.state)
+
+
+def _number(last_event_id: str | None) -> int:
+    if not last_event_id:
+        return 0
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 10):  # noqa: PLR2004
+        raise BadRequest(
+            "The Last-Event-ID is not the id of an event. Send the last one that you got, or none.",
+            code="bad_last_event_id",
+        )
+    return int(last_event_id)

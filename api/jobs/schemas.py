@@ -1,0 +1,239 @@
+"""Bodies of the job endpoints."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from audiomill.jobs.states import JobState
+
+_JOB = "job_01k9zj4w8n2x0q5v7r3t6y1b4d"
+_SUBMISSION = "sub_01k9zj4w8n2x0q5v7r3t6y1b4c"
+_PARAMETERS_BYTES = 64 * 1024
+_SUMMARY: dict[str, Any] = {
+    "id": _JOB,
+    "submission_id": _SUBMISSION,
+    "recipe": "subtitles",
+    "capability": "transcribe",
+    "parameters": {"engine": "faster-whisper", "model": "small", "language": "en", "formats": ["srt", "vtt"]},
+    "engine": "faster-whisper",
+    "model": "small",
+    "state": "complete",
+    "stage": "transcribe",
+    "progress": 1.0,
+    "filename": "interview.wav",
+    "size_bytes": 1_048_576,
+    "duration_seconds": 32.7,
+    "failure_code": None,
+    "failure_reason": None,
+    "created_at": "2026-11-21T10:00:00Z",
+    "started_at": "2026-11-21T10:00:04Z",
+    "finished_at": "2026-11-21T10:00:19Z",
+    "batch_id": "bat_01k9zj4w8n2x0q5v7r3t6y1b4e",
+    "run_id": "5b0f6a1e-9d0c-4f4e-8a57-2f1c6d0e9b3a",
+    "attempts": 1,
+}
+
+
+class UploadInput(BaseModel):
+    """A recording (or a text file) that was uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    upload_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$")]
+
+
+class TextInput(BaseModel):
+    """A text given inline."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str = Field(description="plain text; how long it may be is a limit of the installation (413 names it)")
+    name: Annotated[str, Field(min_length=1, max_length=255)] = Field(
+        "text.txt", description="what the job is listed under"
+    )
+
+
+def _kind_of_input(value: object) -> str | None:
+    if isinstance(value, UploadInput | TextInput):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return None
+    return "UploadInput" if "upload_id" in value else "TextInput"
+
+
+Input = Annotated[
+    Annotated[UploadInput, Tag("UploadInput")] | Annotated[TextInput, Tag("TextInput")], Discriminator(_kind_of_input)
+]
+
+
+class Order(BaseModel):
+    """One recipe applied to each of the inputs: a job each."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "recipe": "subtitles",
+                    "parameters": {"language": "en"},
+                    "inputs": [{"upload_id": "upl_01k9zj4w8n2x0q5v7r3t6y1b4d"}],
+                },
+                {"recipe": "synthesize", "inputs": [{"text": "Good morning.", "name": "greeting"}]},
+            ]
+        },
+    )
+
+    recipe: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="beyond what the recipe sets; their schema is in GET /v1/recipes"
+    )
+    inputs: Annotated[list[Input], Field(min_length=1)]
+
+    @field_validator("parameters")
+    @classmethod
+    def _storable(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            text = json.dumps(parameters, allow_nan=False)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+        if len(text) > _PARAMETERS_BYTES:
+            raise ValueError(f"larger than {_PARAMETERS_BYTES:,} bytes as JSON")
+        if "\\u0000" in text:
+            raise ValueError("contains a NUL character")
+        return parameters
+
+
+class JobReference(BaseModel):
+    """A job that was ordered, in the place of its input."""
+
+    id: str
+    url: str = Field(description="GET /v1/jobs/{id}")
+    events_url: str = Field(description="GET /v1/jobs/{id}/events")
+
+
+class Submission(BaseModel):
+    """What an order came to: the same each time that it is repeated with its Idempotency-Key."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "submission_id": _SUBMISSION,
+                    "jobs": [{"id": _JOB, "url": f"/v1/jobs/{_JOB}", "events_url": f"/v1/jobs/{_JOB}/events"}],
+                }
+            ]
+        }
+    )
+
+    submission_id: str
+    jobs: list[JobReference] = Field(description="in the order of the inputs")
+
+
+class JobSummary(BaseModel):
+    """A job in a list."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_SUMMARY]})
+
+    id: str
+    submission_id: str
+    recipe: str
+    capability: str
+    parameters: dict[str, Any] = Field(description="complete, `auto` resolved")
+    engine: str
+    model: str | None
+    state: JobState
+    stage: str
+    progress: float = Field(description="share of the stage that is done, 0 to 1")
+    filename: str
+    size_bytes: int
+    duration_seconds: float | None = Field(description="of the recording, once it was read")
+    failure_code: str | None
+    failure_reason: str | None = Field(description="what was wrong and what to do, in a sentence")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    batch_id: str | None = Field(description="the batch that its stage is worked off in")
+    run_id: str | None = Field(description="Dagster's run of that batch")
+    attempts: int
+
+
+class Output(BaseModel):
+    """A file to fetch."""
+
+    name: str
+    version: int
+    media_type: str
+    size_bytes: int
+    sha256: str
+    url: str = Field(description="GET /v1/jobs/{id}/outputs/{name}, which redirects to a signed URL")
+
+
+class Job(JobSummary):
+    """A job with its outputs."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    **_SUMMARY,
+                    "outputs": [
+                        {
+                            "name": "transcript.srt",
+                            "version": 1,
+                            "media_type": "application/x-subrip",
+                            "size_bytes": 2048,
+                            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                            "url": f"/v1/jobs/{_JOB}/outputs/transcript.srt",
+                        }
+                    ],
+                }
+            ]
+        },
+    )
+
+    outputs: list[Output] = Field(description="empty until the job is complete")
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [_SUMMARY], "next": None}]})
+
+    jobs: list[JobSummary]
+    next: str | None = Field(description="`after` of the next page, null at the end; also in the header `Link`")
+
+
+class JobEvent(BaseModel):
+    """The data of one server-sent event. Its `id` is `seq`, its `event` is the state."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "job_id": _JOB,
+                    "seq": 3,
+                    "state": "running",
+                    "stage": "transcribe",
+                    "progress": 0.42,
+                    "reason": None,
+                    "at": "2026-11-21T10:00:09Z",
+                }
+            ]
+        },
+    )
+
+    job_id: str
+    seq: int = Field(description="counts from 1 without gaps")
+    state: JobState
+    stage: str
+    progress: float = Field(description="share of the stage that is done, 0 to 1")
+    reason: str | None = Field(description="why it failed, in a sentence")
+    at: datetime
+
+
+Limit = Annotated[int, Field(ge=1, le=200, description="jobs per page")]
+Filter = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]

@@ -1,0 +1,148 @@
+"""What happens to every request: an id, a line in the log, safe headers, a limit to its body, an answer come what may.
+
+Plain ASGI, so that streams pass through unbuffered. No word of what a customer sent reaches the log: neither keys nor
+signed URLs, which are keys too. So the route is logged, not the path.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from api import problems
+
+log = structlog.get_logger("api.access")
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Of every request but the bytes of an upload, which have the limit of a recording."""
+
+UPLOADS = "/v1/objects/"
+DOCS = ("/docs", "/redoc")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_QUIET = ("/healthz", "/readyz")
+"""Probes: they come every few seconds and would bury the rest."""
+
+
+class RequestContext:
+    """Outermost: gives the request its id, answers what nobody foresaw, logs, sets every answer's headers."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self._app = app
+        self._headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
+        if https:
+            self._headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(ULID()).lower()
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        status = 0
+        started = time.perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._set_headers(MutableHeaders(scope=message), scope, request_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, sending)
+            except Exception as error:
+                if status:
+                    log.exception("answer_cut", route=_route(scope))
+                    raise  # too late for another answer: the server cuts the connection
+                await problems.unexpected(scope, error)(scope, receive, sending)
+            finally:
+                _log(scope, status, time.perf_counter() - started)
+
+    def _set_headers(self, headers: MutableHeaders, scope: Scope, request_id: str) -> None:
+        headers["X-Request-ID"] = request_id
+        for name, value in self._headers.items():
+            headers.setdefault(name, value)
+        if not scope["path"].startswith(DOCS):
+            # The pages of the documentation load their script from a content delivery network.
+            headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+        if scope["path"].startswith("/v1/"):
+            headers.setdefault("Cache-Control", "no-store")
+
+
+class BodyLimit:
+    """Refuses a body that is too large: at once by its announced length, else when it has grown past the limit."""
+
+    def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
+        self._app = app
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._max_upload_bytes if scope["path"].startswith(UPLOADS) else MAX_BODY_BYTES
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal():
+            await self._refused(scope, 400, "bad_request", "The Content-Length is not a number.")(scope, receive, send)
+            return
+        if int(announced) > limit:
+            await self._refused(scope, 413, "content_too_large", _sentence(limit))(scope, receive, send)
+            return
+        size = 0
+
+        async def receiving() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > limit:
+                # FastAPI lets this one class through when it reads a body.
+                raise HTTPException(413, _sentence(limit))
+            return message
+
+        await self._app(scope, receiving, send)
+
+    @staticmethod
+    def _refused(scope: Mapping[str, Any], status: int, code: str, detail: str) -> JSONResponse:
+        # The body is left unread, so the connection cannot be used again.
+        return problems.problem(scope, status=status, code=code, detail=detail, headers={"Connection": "close"})
+
+
+def _sentence(limit: int) -> str:
+    return f"The body is larger than {limit:,} bytes, which is the limit here. Send recordings by POST /v1/uploads."
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", "unmatched")
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    route = _route(scope)
+    if route in _QUIET and status < 400:  # noqa: PLR2004 - a probe that passed
+        return
+    log.info(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+        workspace_id=scope["state"].get("workspace_id"),
+        job_id=scope.get("path_params", {}).get("job_id"),
+    )

@@ -1,0 +1,1 @@
+"""Objects: the signed URLs of the local store."""

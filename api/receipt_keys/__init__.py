@@ -1,0 +1,1 @@
+"""Receipt keys: the public keys that receipts are verified with."""

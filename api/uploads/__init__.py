@@ -1,0 +1,1 @@
+"""Uploads: a signed URL to send a recording to."""

@@ -38,6 +38,7 @@ class _Token:
     start_ms: int
     end_ms: int
     spaced: bool  # a space before it
+    columns: int
 
 
 def cues(transcript: Transcript) -> list[Cue]:
@@ -79,28 +80,30 @@ def _segment_cues(segment: Segment) -> Iterator[Cue]:
 def _breaks(current: list[_Token], token: _Token) -> bool:
     if token.start_ms - current[-1].end_ms > PAUSE_MS or token.end_ms - current[0].start_ms > MAX_MS:
         return True
-    lines = _lines(current)
-    ended = token.spaced and current[-1].text.endswith(_SENTENCE_ENDS)
-    return (ended and len(lines) > 1) or not _lines([*current, token])
+    if _second_line_at([*current, token]) is None:
+        return True
+    return token.spaced and current[-1].text.endswith(_SENTENCE_ENDS) and _second_line_at(current) != 0
 
 
 def _cue(tokens: list[_Token]) -> Cue:
-    return Cue(tokens[0].start_ms, tokens[-1].end_ms, tuple(_lines(tokens)))
+    at = _second_line_at(tokens)
+    lines = (_joined(tokens[:at]), _joined(tokens[at:])) if at else (_joined(tokens),)
+    return Cue(tokens[0].start_ms, tokens[-1].end_ms, lines)
 
 
-def _lines(tokens: list[_Token]) -> list[str]:
-    """One line, or the two that differ least in width; empty when two do not hold it."""
-    whole = _joined(tokens)
-    if columns(whole) <= LINE_COLUMNS:
-        return [whole]
-    best: tuple[int, list[str]] | None = None
+def _second_line_at(tokens: list[_Token]) -> int | None:
+    """Where the second line begins, so that the two differ least in width; 0: one line is enough; None: nor are two."""
+    spaces = tokens[0].spaced  # the one before the first token of a line is not shown
+    whole = sum(token.columns + token.spaced for token in tokens) - spaces
+    if whole <= LINE_COLUMNS:
+        return 0
+    best, least, upper = None, LINE_COLUMNS, -spaces
     for at in range(1, len(tokens)):
-        upper, lower = _joined(tokens[:at]), _joined(tokens[at:])
-        widths = columns(upper), columns(lower)
-        difference = abs(widths[0] - widths[1])
-        if max(widths) <= LINE_COLUMNS and (best is None or difference < best[0]):
-            best = difference, [upper, lower]
-    return best[1] if best else []
+        upper += tokens[at - 1].columns + tokens[at - 1].spaced
+        lower = whole - upper - tokens[at].spaced
+        if max(upper, lower) <= LINE_COLUMNS and abs(upper - lower) < least:
+            best, least = at, abs(upper - lower)
+    return best
 
 
 def _joined(tokens: list[_Token]) -> str:
@@ -163,4 +166,4 @@ def _cut(word: str, start_ms: int, end_ms: int, *, spaced: bool) -> Iterator[_To
     for number, part in enumerate(parts):
         begins = start_ms + (end_ms - start_ms) * number // len(parts)
         ends = start_ms + (end_ms - start_ms) * (number + 1) // len(parts)
-        yield _Token(part, begins, ends, spaced and number == 0)
+        yield _Token(part, begins, ends, spaced and number == 0, columns(part))

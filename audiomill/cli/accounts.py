@@ -1,0 +1,76 @@
+"""`audiomill keys` and `audiomill workspaces`: who may order."""
+
+from typing import Annotated
+
+import typer
+
+from audiomill.cli.console import SentenceGroup, err, out, show_table
+from audiomill.cli.database import open_database
+
+keys_app = typer.Typer(cls=SentenceGroup, help="API keys.", no_args_is_help=True)
+workspaces_app = typer.Typer(cls=SentenceGroup, help="Workspaces (tenants).", no_args_is_help=True)
+Workspace = Annotated[str, typer.Option("--workspace", "-w", help="The workspace's id.")]
+
+
+@keys_app.command("create")
+def create_key(
+    workspace: Workspace = "default",
+    name: Annotated[str, typer.Option("--name", help="To recognise it by.")] = "command line",
+) -> None:
+    """Make a key. It is printed once, alone on its line, and kept nowhere."""
+    from audiomill.accounts import keys  # noqa: PLC0415 - SQLAlchemy: not for --help
+    from audiomill.accounts.workspaces import ensure_workspace  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        if workspace == "default":
+            ensure_workspace(session, workspace)
+        created = keys.create_key(session, workspace_id=workspace, name=name)
+    err.print(f"Key {created.id} of the workspace {workspace}. It is shown this once:")
+    out.print(created.plaintext, markup=False)
+
+
+@keys_app.command("list")
+def list_keys(workspace: Workspace = "default") -> None:
+    """Keys of a workspace, revoked ones too."""
+    from audiomill.accounts import keys  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        found = keys.list_keys(session, workspace)
+    show_table(
+        ("key", "name", "begins with", "made", "revoked"),
+        [(key.id, key.name, f"{key.hint}…", f"{key.created_at:%Y-%m-%d %H:%M}", key.revoked_at) for key in found],
+    )
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id.")], workspace: Workspace = "default") -> None:
+    """End a key for good."""
+    from audiomill.accounts import keys  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        keys.revoke_key(session, workspace_id=workspace, key_id=key_id)
+    out.print(f"{key_id} is revoked.", markup=False)
+
+
+@workspaces_app.command("add")
+def add_workspace(
+    workspace_id: Annotated[str, typer.Argument(help="Its id, as it stands in inbox keys: a-z, 0-9 and '-'.")],
+    name: Annotated[str | None, typer.Option("--name", help="What it is called.")] = None,
+    tier: Annotated[int, typer.Option("--tier", min=0, help="Higher goes first.")] = 0,
+) -> None:
+    """Add a workspace; one that is there stays as it is."""
+    from audiomill.accounts.workspaces import ensure_workspace  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        ensure_workspace(session, workspace_id, name, tier)
+    out.print(f"The workspace {workspace_id} is there.", markup=False)
+
+
+@workspaces_app.command("list")
+def list_all() -> None:
+    """All workspaces."""
+    from audiomill.accounts.workspaces import list_workspaces  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        found = [(each.id, each.name, each.tier, f"{each.created_at:%Y-%m-%d}") for each in list_workspaces(session)]
+    show_table(("workspace", "name", "tier", "since"), found)

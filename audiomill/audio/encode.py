@@ -110,7 +110,7 @@ def _stream(container: av.container.OutputContainer, sound_format: SoundFormat, 
     stream = container.add_stream(codec, rate=audio.sample_rate_hz)
     stream.layout = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
     stream.format = sample_format
-    stream.codec_context.flags |= Flags.bitexact
+    stream.codec_context.flags |= Flags.bitexact  # portable arithmetic; the container's flag leaves out the versions
     stream.codec_context.thread_count = 1
     if sound_format == "mp3":
         stream.codec_context.bit_rate = _mp3_bit_rate(audio.sample_rate_hz) * audio.channels

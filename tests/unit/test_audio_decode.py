@@ -1,5 +1,7 @@
 """Decoding against what was put in: length, pitch, noise, channels, for every form a customer brings."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -203,6 +205,19 @@ class TestResampling:
     def test_a_rate_is_positive(self, rate):
         with pytest.raises(ValueError, match="positive"):
             resampled(Audio(sound(1, RATE), RATE), rate)
+
+
+def test_threads_do_not_disturb_each_other(tmp_path):
+    paths = [
+        encoded(tmp_path / name, codec, sound(channels, rate), rate=rate)
+        for name, (codec, rate, channels, _, _) in FORMS.items()
+        if channels < 3
+    ]
+    alone = [decode(path, sample_rate_hz=16_000, mono=True, limits=LIMITS).audio.samples for path in paths]
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(decode, path, sample_rate_hz=16_000, mono=True, limits=LIMITS) for path in paths * 3]
+    for index, future in enumerate(futures):
+        np.testing.assert_array_equal(future.result().audio.samples, alone[index % len(paths)])
 
 
 def test_one_sample_is_sound(tmp_path):

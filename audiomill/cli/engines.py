@@ -3,11 +3,11 @@
 import socket
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, out, show_table
+from audiomill.cli.console import SentenceGroup, err, out, printable, show_table
 from audiomill.cli.database import open_database
 from audiomill.errors import AudiomillError
 from audiomill.settings import get_settings
@@ -19,11 +19,17 @@ engines_app = typer.Typer(cls=SentenceGroup, help="Engines.", no_args_is_help=Tr
 
 
 @engines_app.command("report")
-def report_engines() -> None:
+def report_engines(
+    *,
+    fetch: Annotated[bool, typer.Option("--fetch", help="First fetch default weights that are missing.")] = False,
+) -> None:
     """Look at what this machine can run and tell the platform. `audiomill up` does it at its start, Dagster hourly."""
+    from audiomill.cli.models import fetch_missing_defaults  # noqa: PLC0415 - as below
     from audiomill.engines import registry  # noqa: PLC0415 - the engines' packages: not for --help
     from audiomill.jobs.availability import AvailabilityReport, report  # noqa: PLC0415 - as above
 
+    if fetch and (why_not := fetch_missing_defaults(get_settings())) is not None:
+        err.print(f"The default weights are not there. {printable(why_not)}")
     rows = [AvailabilityReport(**row.__dict__) for row in registry.available(get_settings())]
     with open_database() as database, database.session() as session:
         report(session, worker=socket.gethostname(), rows=rows)
@@ -52,7 +58,7 @@ def doctor() -> None:
         title="Engines, best first: `auto` takes the first of its task that can run",
     )
     checks = list(_checks(settings))
-    show_table(("", "state", ""), [(name, "ok" if good else "BROKEN", note) for name, good, note in checks])
+    show_table(("", "state", ""), [(name, "" if good else "BROKEN", note) for name, good, note in checks])
     if not all(good for _, good, _ in checks):
         raise typer.Exit(1)
 

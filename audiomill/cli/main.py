@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli import accounts, database, engines, inbox, jobs, submit, up, verify
+from audiomill.cli import accounts, database, demo, engines, inbox, jobs, models, submit, up, verify
 from audiomill.cli.console import SentenceGroup, out
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("status")(up.status)
+app.command("demo")(demo.demo)
 app.command("submit")(submit.submit)
 app.command("verify")(verify.verify)
 app.command("receipt-keys")(verify.receipt_keys)
@@ -25,6 +26,7 @@ app.command("doctor")(engines.doctor)
 app.add_typer(jobs.jobs_app, name="jobs")
 app.add_typer(inbox.inbox_app, name="inbox")
 app.add_typer(engines.engines_app, name="engines")
+app.add_typer(models.models_app, name="models")
 app.add_typer(accounts.keys_app, name="keys")
 app.add_typer(accounts.workspaces_app, name="workspaces")
 app.add_typer(database.database_app, name="database", hidden=True)

@@ -52,6 +52,8 @@ class Platform:
     _lock: StartLock = field(init=False)
     _supervisor: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _report: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _fetching: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _environment: dict[str, str] = field(default_factory=dict, init=False)
     _socket: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,9 +116,10 @@ class Platform:
 
     def stop(self) -> None:
         """Stop all programs, PostgreSQL last. Harmless when nothing runs."""
-        if self._report is not None and self._report.poll() is None:
-            self._report.kill()
-            self._report.wait()
+        for process in (self._report, self._fetching):
+            if process is not None and process.poll() is None:
+                process.kill()
+                process.wait()
         if self._supervisor is not None:
             if self._supervisor.poll() is None:
                 self._supervisor.send_signal(signal.SIGTERM)
@@ -161,16 +164,27 @@ class Platform:
             dagster_variable=database_variable(dagster_url),
         )
         self._migrate_dagster(environment)
-        with (self.data_dir / "logs" / "engines-report.log").open("wb") as log:
-            self._report = subprocess.Popen(  # noqa: S603 - our own command
-                dying_with_parent(audiomill_command("engines", "report")),
+        self._report = self._aside("engines-report", audiomill_command("engines", "report"), environment)
+        self._environment = environment
+        return environment
+
+    def fetch_weights(self) -> None:
+        """Fetch missing default weights beside the running platform, and report again."""
+        self._fetching = self._aside(
+            "engines-fetch", audiomill_command("engines", "report", "--fetch"), self._environment
+        )
+
+    def _aside(self, name: str, command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """A process of ours beside supervisor, with a log of its own."""
+        with (self.data_dir / "logs" / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - our own command
+                dying_with_parent(command),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return environment
 
     def _migrate_dagster(self, environment: dict[str, str]) -> None:
         """Bring Dagster's tables to its version, once a version: its programs would race to create them."""
@@ -195,15 +209,8 @@ class Platform:
         file.write_text(configuration(self.settings, self._socket, listed))
         self._socket.unlink(missing_ok=True)
         # A session of its own: Ctrl-C reaches us alone, and we stop the programs in their order.
-        with (self.data_dir / "logs" / "supervisord.out").open("wb") as log:
-            self._supervisor = subprocess.Popen(  # noqa: S603 - our own command
-                dying_with_parent((sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(file))),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(file))
+        self._supervisor = self._aside("supervisord.out", command, environment)
         (self.data_dir / "up.json").write_text(
             json.dumps({"pid": os.getpid(), "api": self.settings.api_url, "dagster": self.settings.dagster_ui_url})
         )

@@ -133,9 +133,9 @@ def configuration(settings: Settings, socket_path: Path, listed: list[Program]) 
             "autostart": str(program.starts_itself).lower(),
             "autorestart": "true",
             "startsecs": str(program.start_seconds),
-            # A program that does not stay up for startsecs is tried again with growing pauses, 36 s of them in all,
+            # A program that does not stay up for startsecs is tried again with growing pauses, 10 s of them in all,
             # then given up: `up` ends with the end of its log.
-            "startretries": "8",
+            "startretries": "4",
             "stopsignal": "TERM",
             "stopwaitsecs": str(program.stop_seconds),
             # Runs are children of the code server: after a kill they must not stay behind. The database's watcher

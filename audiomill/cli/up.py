@@ -46,6 +46,8 @@ def up() -> None:
                 out.print(f"API       {settings.api_url}  (documentation: {settings.api_url}/docs)")
                 out.print(f"Dagster   {settings.dagster_ui_url}")
                 out.print(f"Logs      {platform.data_dir / 'logs'}")
+                if settings.engines.fetch_default_weights:
+                    platform.fetch_weights()
                 out.print("Ready. Ctrl-C stops everything.")
             while not asked.wait(WATCH_SECONDS):
                 if (problem := platform.broken()) is not None:

@@ -1,0 +1,209 @@
+"""`audiomill demo`: the whole way once on this machine, through the real API, sensors and Dagster."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audiomill.cli.console import err, fail, out, printable, show_table
+from audiomill.cli.up import WATCH_SECONDS, stop_requests
+from audiomill.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from audiomill.cli.client import ApiClient
+
+TEXT = (
+    "Good morning and welcome. This text was spoken by a computer, and then another part of the same computer "
+    "listened to it and wrote down what it heard."
+)
+EMBEDDED_NOTE = (
+    "The weights of faster-whisper are not here and the hub does not give them: the embedded pocketsphinx "
+    "transcribes instead. It knows US English only and hears about one word in five of clear read speech wrong."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file. `problem` is None when all of it is there and every receipt holds."""
+
+    path: Path
+    folder: Path
+    job: dict[str, Any] | None
+    problem: str | None
+
+
+def demo(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, globs; none: a text is spoken and transcribed.")
+    ] = None,
+    *,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="What to do with the files.")] = "transcribe",
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the results go.")] = Path("demo-output"),
+    text: Annotated[str, typer.Option("--text", help="What to speak when no files are given.")] = TEXT,
+) -> None:
+    """Start the platform, run files through it, fetch and verify the results, stop the platform."""
+    from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
+    from audiomill.cli.submitting import files_of  # noqa: PLC0415 - as above
+
+    paths = files_of(files) if files else []
+    settings = _own_settings()
+    note = _weights_note(settings)
+    platform = Platform(settings, purpose="demo", tell=err.print)
+    outcomes: list[Outcome] = []
+    with stop_requests() as asked:
+        err.print(f"Starting the platform in {platform.data_dir} …")
+        try:
+            platform.start()
+            platform.wait_ready(asked.is_set)
+            if not asked.is_set():
+                outcomes = _run(settings, paths, recipe, output, text)
+                _show(outcomes, note)
+            if keep and not asked.is_set():
+                out.print(f"Dagster   {settings.dagster_ui_url}")
+                out.print(f"API       {settings.api_url}/docs")
+                out.print("It stays until Ctrl-C.")
+                while not asked.wait(WATCH_SECONDS):
+                    if (broken := platform.broken()) is not None:
+                        fail(broken)
+        finally:
+            err.print("Stopping …")
+            platform.stop()
+    if asked.is_set() and not outcomes:
+        raise typer.Exit(130)
+    if any(outcome.problem for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _own_settings() -> Settings:
+    """The settings with free ports, so that a demo never meets another platform."""
+    from audiomill.cli.processes import free_ports  # noqa: PLC0415 - psutil: not for --help
+
+    names = ("AUDIOMILL_API__PORT", "AUDIOMILL_DAGSTER__PORT", "AUDIOMILL_DAGSTER__CODE_SERVER_PORT")
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        os.environ.setdefault(name, str(port))
+    get_settings.cache_clear()
+    return get_settings()
+
+
+def _weights_note(settings: Settings) -> str | None:
+    """Make sure of good weights before the start; returns what to say when the embedded engine has to do."""
+    from audiomill.cli.models import fetch_missing_defaults  # noqa: PLC0415 - as above
+
+    why_not = fetch_missing_defaults(settings)
+    if why_not is None:
+        return None
+    err.print(f"[yellow]{printable(why_not)}[/yellow]")
+    err.print(f"[yellow]{EMBEDDED_NOTE}[/yellow]")
+    return EMBEDDED_NOTE
+
+
+def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text: str) -> list[Outcome]:
+    from audiomill.cli.client import ApiClient  # noqa: PLC0415 - as above
+
+    with ApiClient(settings.api_url, _new_key(settings)) as client:
+        if paths:
+            return _process(client, settings, paths, recipe, output)
+        spoken_file = output / "spoken.txt"
+        output.mkdir(parents=True, exist_ok=True)
+        spoken_file.write_text(text + "\n")
+        err.print(f"Speaking a text of {len(text.split())} words …")
+        spoken = _process(client, settings, [spoken_file], "synthesize", output)
+        speech = spoken[0].folder / "speech.wav"
+        if spoken[0].problem is not None:
+            return spoken
+        err.print("Transcribing what was spoken …")
+        heard = _process(client, settings, [speech], "transcribe", output)
+        transcript = heard[0].folder / "transcript.txt"
+        if heard[0].problem is None and transcript.exists():
+            show_table(("spoken", "heard"), [(text, " ".join(transcript.read_text().split()))])
+        return spoken + heard
+
+
+def _process(
+    client: "ApiClient", settings: Settings, paths: Sequence[Path], recipe: str, output: Path
+) -> list[Outcome]:
+    """Order, follow, fetch and verify."""
+    from audiomill.cli.journal import Journal  # noqa: PLC0415 - as above
+    from audiomill.cli.submitting import folder_names, follow_all, send_and_order  # noqa: PLC0415 - as above
+
+    # A demo orders each time it is run: its journal is of this run only.
+    place = settings.data_dir / "submissions" / f"demo-{os.getpid()}.jsonl"
+    place.unlink(missing_ok=True)
+    with Journal(place) as journal:
+        ordered = send_and_order(client, paths, recipe=recipe, parameters={}, journal=journal)
+    place.unlink()
+    follow_all(client, [(each.path.name, each.job_id) for each in ordered if each.job_id is not None])
+    outcomes = []
+    for each, name in zip(ordered, folder_names(paths), strict=True):
+        folder = output / name
+        job = client.job(each.job_id) if each.job_id is not None else None
+        outcomes.append(Outcome(each.path, folder, job, each.reason or _fetched(client, job, folder)))
+    return outcomes
+
+
+def _fetched(client: "ApiClient", job: dict[str, Any] | None, folder: Path) -> str | None:
+    """Fetch and verify a job's outputs; returns what is wrong, or None."""
+    from audiomill.cli.submitting import download_outputs  # noqa: PLC0415 - as above
+    from audiomill.cli.verify import SUFFIX, pairs_in, trusted_keys, verdicts  # noqa: PLC0415 - as above
+
+    if job is None or job["state"] != "complete":
+        return str(job["failure_reason"] or f"It is {job['state']}.") if job else "It was not ordered."
+    written = download_outputs(client, job, folder)
+    receipts = [path for path in written if path.name.endswith(SUFFIX)]
+    without = [
+        path.name for path in written if path not in receipts and path.with_name(path.name + SUFFIX) not in receipts
+    ]
+    if without or not receipts:
+        return f"There is no receipt of {', '.join(without) or 'anything'}."
+    # The keys of the installation itself, not those that an answer brings along.
+    refused = [why for path in receipts for _, why in verdicts(pairs_in(path), trusted_keys(None)) if why]
+    return refused[0] if refused else None
+
+
+def _show(outcomes: list[Outcome], note: str | None) -> None:
+    rows = []
+    for outcome in outcomes:
+        job = outcome.job or {}
+        engine = " ".join(part for part in (job.get("engine"), job.get("model")) if part)
+        audio = job.get("duration_seconds")
+        result = outcome.problem or f"{outcome.folder}/: {', '.join(_deliverables(outcome.folder, job))}"
+        rows.append((outcome.path, engine, "" if audio is None else f"{audio:.1f}", _taken(job), result))
+    show_table(("file", "engine", "seconds of audio", "seconds taken", "outputs, or what was wrong"), rows)
+    good = sum(outcome.problem is None for outcome in outcomes)
+    out.print(
+        f"{good} of {len(outcomes)} complete; every output has a receipt that holds." if good else "None is complete."
+    )
+    used = {str((outcome.job or {}).get("engine")) for outcome in outcomes}
+    if note is not None and "pocketsphinx" in used:
+        err.print(f"[yellow]{printable(note)}[/yellow]")
+
+
+def _deliverables(folder: Path, job: dict[str, Any]) -> list[str]:
+    names = [str(each["name"]) for each in job.get("outputs", []) if not str(each["name"]).endswith(".receipt.json")]
+    return [name for name in names if (folder / name).exists()]
+
+
+def _taken(job: dict[str, Any]) -> str:
+    from datetime import datetime  # noqa: PLC0415 - as above
+
+    if not job.get("finished_at"):
+        return ""
+    taken = datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job["created_at"])
+    return f"{taken.total_seconds():.1f}"
+
+
+def _new_key(settings: Settings) -> str:
+    from audiomill.accounts.keys import create_key  # noqa: PLC0415 - as above
+    from audiomill.cli.platform import DEFAULT_WORKSPACE  # noqa: PLC0415 - as above
+    from audiomill.database.connection import Database  # noqa: PLC0415 - as above
+
+    database = Database.from_settings(settings)
+    try:
+        with database.session() as session:
+            return create_key(session, workspace_id=DEFAULT_WORKSPACE, name="demo").plaintext
+    finally:
+        database.dispose()

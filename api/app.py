@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import anyio
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from api.jobs.ordering import router as ordering
 from api.middleware import BodyLimit, RequestContext
 from api.objects.endpoints import router as objects
 from api.openapi import DESCRIPTION, TAGS, document, operation_id
+from api.receipt_keys.endpoints import router as receipt_keys
 from api.recipes.endpoints import router as recipes
 from api.uploads.endpoints import router as uploads
 from audiomill.database.connection import Database
@@ -46,10 +47,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     problems.install(app)
-    for router in (uploads, ordering, jobs, following, recipes, engines, health):
+    for router in (uploads, ordering, jobs, following, recipes, engines, receipt_keys, health):
         app.include_router(router)
     if settings.storage.kind == "local":
         app.include_router(objects)
@@ -79,12 +81,15 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
 
     feed = JobFeed(read)
     listener = JobListener(settings.database.direct_url or database.url, on_change=feed.changed, on_gap=feed.gap)
-    listening = asyncio.create_task(listener.run(), name="job-listener")
-    try:
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(asyncio.to_thread, database.dispose)
+        closing.push_async_callback(feed.close)
+        listening = asyncio.create_task(listener.run(), name="job-listener")
+        closing.push_async_callback(_ended, listening)
         yield Services(settings, database, store, feed, anyio.Semaphore(database_slots(settings)))
-    finally:
-        listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await listening
-        await feed.close()
-        await asyncio.to_thread(database.dispose)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -26,13 +26,13 @@ class Engine(BaseModel):
     )
 
     engine: str
-    model: str | None
+    model: str | None = None
     resource_class: str = Field(description="`cpu`, `gpu` or `remote`")
     task: str
     preference: int = Field(description="0 is the best of its task: the order in which `auto` chooses")
     available: bool
-    lacks: str | None = Field(description="what is missing where it is not available")
-    languages: tuple[str, ...] | None = Field(description="BCP 47 tags; null: any")
+    lacks: str | None = Field(None, description="what is missing where it is not available")
+    languages: tuple[str, ...] | None = Field(None, description="BCP 47 tags; null: any")
     workers: int = Field(description="workers that can run it")
 
 

@@ -142,20 +142,20 @@ class JobSummary(BaseModel):
     capability: str
     parameters: dict[str, Any] = Field(description="complete, `auto` resolved")
     engine: str
-    model: str | None
+    model: str | None = None
     state: JobState
     stage: str
     progress: float = Field(description="share of the stage that is done, 0 to 1")
     filename: str
     size_bytes: int
-    duration_seconds: float | None = Field(description="of the recording, once it was read")
-    failure_code: str | None
-    failure_reason: str | None = Field(description="what was wrong and what to do, in a sentence")
+    duration_seconds: float | None = Field(None, description="of the recording, once it was read")
+    failure_code: str | None = None
+    failure_reason: str | None = Field(None, description="what was wrong and what to do, in a sentence")
     created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    batch_id: str | None = Field(description="the batch that its stage is worked off in")
-    run_id: str | None = Field(description="Dagster's run of that batch")
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    batch_id: str | None = Field(None, description="the batch that its stage is worked off in")
+    run_id: str | None = Field(None, description="Dagster's run of that batch")
     attempts: int
 
 
@@ -203,7 +203,7 @@ class JobList(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"jobs": [_SUMMARY], "next": None}]})
 
     jobs: list[JobSummary]
-    next: str | None = Field(description="`after` of the next page, null at the end; also in the header `Link`")
+    next: str | None = Field(None, description="`after` of the next page, null at the end; also in the header `Link`")
 
 
 class JobEvent(BaseModel):
@@ -231,7 +231,7 @@ class JobEvent(BaseModel):
     state: JobState
     stage: str
     progress: float = Field(description="share of the stage that is done, 0 to 1")
-    reason: str | None = Field(description="why it failed, in a sentence")
+    reason: str | None = Field(None, description="why it failed, in a sentence")
     at: datetime
 
 

@@ -21,6 +21,9 @@ IDLE_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 """How long connecting, or that answer, may take."""
 
+LONGEST_PAUSE_SECONDS = 10.0
+"""Between two attempts to connect."""
+
 
 class JobListener:
     """Calls `on_change(job_id)` for every change of a job, and `on_gap()` whenever some may have been missed.
@@ -46,21 +49,27 @@ class JobListener:
     async def run(self) -> None:
         """Listen until cancelled. A lost connection is made anew, with growing pauses, for as long as it takes."""
         while True:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type((psycopg.Error, OSError, TimeoutError)),
-                wait=wait_exponential_jitter(initial=0.1, max=10),
-                before_sleep=_say,
-            ):
-                with attempt:
-                    connection = await asyncio.wait_for(
-                        psycopg.AsyncConnection.connect(self._url, autocommit=True), ANSWER_SECONDS
-                    )
-            # Apart from the attempts above, so that every loss begins with a short pause again.
             try:
-                async with connection:
+                async with await self._connected() as connection:
                     await self._listen(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
                 log.warning("listener_lost", error=type(error).__name__, detail=str(error).strip())
+            except Exception:
+                # Followers would hang in silence without this task: whatever it was, say it and go on.
+                log.exception("listener_broke")
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+
+    async def _connected(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((psycopg.Error, OSError, TimeoutError)),
+            wait=wait_exponential_jitter(multiplier=0.1, max=LONGEST_PAUSE_SECONDS),
+            before_sleep=_say,
+        )
+        return await retrying(self._connect)
+
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        connecting = psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        return await asyncio.wait_for(connecting, ANSWER_SECONDS)
 
     async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
         await asyncio.wait_for(connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL))), ANSWER_SECONDS)

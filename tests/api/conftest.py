@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.logs import set_up_logging
 from audiomill.accounts.keys import create_key
 from audiomill.accounts.workspaces import ensure_workspace
 from audiomill.database.connection import Database
@@ -23,6 +24,12 @@ ENGINES = [
     AvailabilityReport("faster-whisper", "small", "cpu", "speech_to_text", 0, False, "the weights of 'small'", None),
     AvailabilityReport("espeak-ng", None, "cpu", "text_to_speech", 0, True, None, ("en-us", "en-gb", "de")),
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logging() -> None:
+    """As in production: structlog's own default draws tracebacks with every local variable, which takes seconds."""
+    set_up_logging("warning")
 
 
 @contextmanager
@@ -44,6 +51,7 @@ def serving(app: FastAPI, listening: socket.socket) -> Iterator[str]:
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive(), "the server did not stop"
+        assert not server.lifespan.shutdown_failed, "the app did not shut down cleanly; its error is in the log"
 
 
 def bound() -> socket.socket:
@@ -91,9 +99,7 @@ def new_client(server: str, database: Database) -> Iterator[Callable[[str], http
         with database.session() as session:
             ensure_workspace(session, workspace_id)
             key = create_key(session, workspace_id=workspace_id, name="tests")
-        clients.append(
-            httpx.Client(base_url=server, headers={"Authorization": f"Bearer {key.plaintext}"}, timeout=30)
-        )
+        clients.append(httpx.Client(base_url=server, headers={"Authorization": f"Bearer {key.plaintext}"}, timeout=30))
         return clients[-1]
 
     yield make

@@ -69,7 +69,7 @@ def wipe(database: Database) -> None:
     with database.session() as session:
         session.execute(
             text(
-                "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, work_items, "
-                "artifacts, outputs, inbox_entries, engine_availability"
+                "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, "
+                "work_items, artifacts, outputs, inbox_entries, engine_availability"
             )
         )

@@ -174,7 +174,8 @@ def test_several_writers_at_once_lose_and_double_nothing(database: Database, set
         states = Counter(session.scalars(select(WorkItem.state)))
         sizes = session.execute(
             text(
-                "SELECT b.item_count, count(w.id) AS held FROM batches b JOIN work_items w ON w.batch_id = b.id GROUP BY b.id"
+                "SELECT b.item_count, count(w.id) AS held FROM batches b "
+                "JOIN work_items w ON w.batch_id = b.id GROUP BY b.id"
             )
         ).all()
     assert states == {"batched": 360 - len(cancelled), "cancelled": len(cancelled)}
@@ -195,6 +196,7 @@ def test_an_item_that_is_being_cancelled_is_passed_over(database: Database, sett
 def test_while_another_writer_forms_nothing_is_formed(database: Database, settings: Settings) -> None:
     order(database, settings, "acme", audio(16))
     with ThreadPoolExecutor(1) as pool, database.session() as session:
-        # Two writers that cut the same backlog at once would leave crumbs.
         assert len(form_batches(session, settings)) == 2
+        order(database, settings, "acme", audio(16))
+        # The other does not see the first one's batches yet: it would take the slots for idle and overfill them.
         assert pool.submit(form, database, settings).result(timeout=30) == []

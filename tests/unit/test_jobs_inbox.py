@@ -1,6 +1,5 @@
 """The inbox: every object taken once, or refused with a reason; nothing passed over, nothing twice."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,8 +25,8 @@ def config(database: Database, settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def inbox(config: Settings) -> Iterator[ObjectStore]:
-    yield open_store(config)
+def inbox(config: Settings) -> ObjectStore:
+    return open_store(config)
 
 
 def sweep(database: Database, store: ObjectStore, config: Settings) -> list[InboxTally]:

@@ -553,12 +553,9 @@ def test_signed_urls_work_over_http(s3_store: ObjectStore, base: str) -> None:
     answer = httpx.get(s3_store.signed_get(key, seconds=60, filename='Füße "1"\r\nX: y.wav').url)
     assert answer.content == b"sound"
     assert answer.headers["content-type"] == "audio/wav"
-    disposition = answer.headers["content-disposition"]
-    assert (
-        disposition.startswith('attachment; filename="Fue _1___X: y.wav"')
-        or "filename*=UTF-8''F%C3%BC%C3%9Fe%20%221%22%0D%0AX%3A%20y.wav" in disposition
+    assert answer.headers["content-disposition"] == (
+        "attachment; filename=\"Fue _1___X: y.wav\"; filename*=UTF-8''F%C3%BC%C3%9Fe%20%221%22%0D%0AX%3A%20y.wav"
     )
-    assert "x" not in {name for name in answer.headers if len(name) == 1}
 
 
 def test_a_signed_put_binds_size_and_type(s3_store: ObjectStore) -> None:

@@ -175,6 +175,7 @@ def test_overlapping_and_backward_times_are_put_in_order() -> None:
         Segment("six", -3.0, -1.0),
     )
     check_times([(cue.start_ms, cue.end_ms) for cue in cues(mixed)])
+    assert [cue.lines[0] for cue in cues(mixed)] == ["one", "five", "six", "two", "three", "four"]
     for transcript_format in FORMATS:
         render(mixed, transcript_format)
 

@@ -1,0 +1,95 @@
+# One word per task. `make demo` and `make test` make the environment that they need and then do their work.
+# Needed on the machine: Python 3.11, pip, make.
+
+PYTHON ?= python3
+VENV := .venv
+TORCH_VENV := .venv-torch
+BIN := $(CURDIR)/$(VENV)/bin
+TORCH_BIN := $(CURDIR)/$(TORCH_VENV)/bin
+
+# Everything that a demo or `make up` makes stays in the checkout, unless you say otherwise.
+AUDIOMILL_DATA_DIR ?= $(CURDIR)/.audiomill
+export AUDIOMILL_DATA_DIR
+
+# Of `make demo`. FILES is split by the shell, quotes and globs included: FILES="a.wav 'b c.mp3' folder/*.flac"
+FILES ?=
+RECIPE ?= transcribe
+KEEP ?=
+# Of `make test`: more arguments for pytest.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test test-torch check constraints clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        the main job on FILES (or on a text that is spoken first); RECIPE=transcribe KEEP=1"
+	@echo "make up          the platform, until Ctrl-C"
+	@echo "make test        all tests that need no torch"
+	@echo "make test-torch  the tests of the engines that need torch, in an environment of their own"
+	@echo "make check       ruff, mypy, import-linter"
+	@echo "make constraints write constraints.txt anew from the newest versions that fit together"
+	@echo "make clean       remove environments and what tests and demos left"
+
+define require_python
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Install Python 3.11, or: make $@ PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), and audiomill runs on Python 3.11. Try: make $@ PYTHON=python3.11"; exit 1; }
+endef
+
+# Stamps: an environment is made again only when the pins or the project's needs change.
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(require_python)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@rm -f $(VENV)/.installed-dev
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# setuptools: coqui's and demucs' dependencies build with it, and 82 took away what they use.
+$(TORCH_VENV)/.installed: constraints.txt pyproject.toml
+	$(require_python)
+	test -x $(TORCH_BIN)/python || $(PYTHON) -m venv $(TORCH_VENV)
+	$(TORCH_BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[torch,aws,k8s,billing,dev]'
+	$(TORCH_BIN)/pip check
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/audiomill demo --recipe $(RECIPE) $(if $(filter-out 0 no,$(KEEP)),--keep) $(FILES)
+
+up: $(VENV)/.installed
+	$(BIN)/audiomill up
+
+# Tests with a platform of their own would take the cores from each other: they run one after another, after the rest.
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not torch and not e2e" -n auto --dist loadfile $(ARGS)
+	$(BIN)/pytest -m "e2e and not torch" $(ARGS)
+
+test-torch: $(TORCH_VENV)/.installed
+	$(TORCH_BIN)/pytest -m torch $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A new environment each time: what is installed already would hold versions back.
+constraints:
+	$(require_python)
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install --quiet --disable-pip-version-check \
+	  'torch==2.13.0' 'torchcodec==0.12.0' -e '.[torch,aws,k8s,billing,dev]'
+	.venv-constraints/bin/pip check
+	{ sed -n '/^#/p' constraints.txt; .venv-constraints/bin/pip freeze --exclude-editable; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf .venv-constraints
+
+clean:
+	rm -rf $(VENV) $(TORCH_VENV) .venv-constraints demo-output .audiomill build dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,102 @@
+"""Each import rule of `make check`, with a breach planted in a copy of the sources: the rule must see exactly that."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("audiomill", "resources", "ops", "assets", "sensors", "api")
+
+# contract, file that breaks it, its import
+BREACHES = [
+    ("dagster-ladder", "ops/planted.py", "import sensors"),
+    ("dagster-ladder", "audiomill/jobs/planted.py", "import resources"),
+    ("api-above-audiomill", "audiomill/jobs/planted.py", "import api"),
+    ("product-knows-no-framework", "audiomill/jobs/planted.py", "import dagster"),
+    ("product-knows-no-framework", "audiomill/cli/planted.py", "import fastapi"),
+    ("product-knows-no-framework", "audiomill/receipts/planted.py", "import starlette"),
+    ("api-knows-no-engine", "api/planted.py", "import dagster"),
+    ("api-knows-no-engine", "api/planted.py", "from audiomill.engines import protocols"),
+    ("product-ladder", "audiomill/storage/planted.py", "from audiomill import catalogue"),
+    ("product-ladder", "audiomill/engines/planted.py", "from audiomill import jobs"),
+    ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import engines"),
+    ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import quality"),
+    ("vendors-in-their-place", "audiomill/jobs/planted.py", "import boto3"),
+    ("vendors-in-their-place", "api/planted.py", "import stripe"),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "definitions.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def lint(folder: Path, contract: str) -> subprocess.CompletedProcess[str]:
+    # The copy comes first on the path: it is looked at, not the checkout that is installed.
+    program = "import sys; sys.path.insert(0, '.'); from importlinter.cli import lint_imports_command as c; c()"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--contract", contract, "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def contracts() -> list[str]:
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [contract["id"] for contract in settings["tool"]["importlinter"]["contracts"]]
+
+
+def test_every_contract_has_a_planted_breach():
+    assert {breach[0] for breach in BREACHES} == set(contracts())
+
+
+@pytest.mark.parametrize(("contract", "file", "line"), BREACHES)
+def test_planted_breach_breaks_its_contract(copy, contract, file, line):
+    (copy / file).write_text(line + "\n")
+    result = lint(copy, contract)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "0 kept, 1 broken" in result.stdout
+    planted = file.removesuffix(".py").replace("/", ".")
+    assert planted in result.stdout, "the breach that is reported must be the planted one"
+
+
+@pytest.mark.parametrize("contract", contracts())
+def test_the_sources_keep_the_contract(copy, contract):
+    result = lint(copy, contract)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("module", ["torch", "ctranslate2", "faster_whisper", "pocketsphinx", "onnxruntime", "librosa"])
+def test_heavy_import_at_module_level_is_refused(copy, module):
+    planted = copy / "audiomill" / "engines" / "planted.py"
+    planted.write_text(f'"""Planted."""\n\nimport {module}\n\n__all__ = ["{module}"]\n')
+    assert "TID253" in ruff(planted)
+    planted.write_text(
+        f'"""Planted."""\n\n\ndef load() -> None:\n    """Load."""\n    import {module}\n\n    del {module}\n'
+    )
+    assert "TID253" not in ruff(planted)
+
+
+def ruff(file: Path) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise", str(file)],
+        cwd=file.parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode in {0, 1}, result.stderr
+    return result.stdout

@@ -1,5 +1,47 @@
 """Assembly only: `build_defs(overrides)` puts assets, jobs, sensors and resources together for Dagster."""
 
-from dagster import Definitions
+from collections.abc import Mapping
+from typing import Any
 
-defs = Definitions()
+from dagster import Definitions, in_process_executor
+
+from assets.jobs import batch_jobs, daily_tables
+from assets.recordings import recordings
+from assets.speech import speech
+from assets.transcript_words import transcript_words
+from assets.transcripts import transcripts
+from resources import DatabaseResource, PartitionKeyIOManager, SettingsResource, StoreResource
+from sensors.availability import availability
+from sensors.batching import batching
+from sensors.daily import daily_tables_schedule
+from sensors.intake import inbox, intake
+from sensors.reaper import reaper
+from sensors.retirement import retirement
+from sensors.run_ends import run_cancelled, run_failure
+
+
+def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
+    """All definitions. `overrides` replaces resources by name: the seam for tests.
+
+    Settings that are overridden reach the database and the store too, unless these are overridden themselves.
+    """
+    given = dict(overrides or {})
+    settings = given.get("settings", SettingsResource())
+    return Definitions(
+        assets=[recordings, transcripts, speech, transcript_words],
+        jobs=[*batch_jobs, daily_tables],
+        sensors=[inbox, intake, batching, run_failure, run_cancelled, reaper, retirement, availability],
+        schedules=[daily_tables_schedule],
+        # A process per op would load a model per op, and start three interpreters for one batch.
+        executor=in_process_executor,
+        resources={
+            "settings": settings,
+            "database": DatabaseResource(settings=settings),
+            "store": StoreResource(settings=settings),
+            "io_manager": PartitionKeyIOManager(),
+            **given,
+        },
+    )
+
+
+defs = build_defs()

@@ -29,5 +29,4 @@ daily_tables = define_asset_job(
     "daily_tables",
     selection=AssetSelection.assets("transcript_words"),
     description="The tables of one day.",
-    tags={RESOURCE_CLASS_TAG: "cpu"},
 )

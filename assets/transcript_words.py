@@ -1,6 +1,5 @@
 """Transcript words: one row a word, by day of completion (UTC), as Parquet in the object store. What analysts read."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from datetime import date
@@ -22,6 +21,8 @@ from audiomill.errors import NotFound
 from audiomill.jobs.tables import FinishedTranscript, finished_transcripts
 from audiomill.storage.keys import table_key
 from audiomill.storage.store import ObjectStore
+from audiomill.transcripts import Transcript
+from audiomill.transcripts.formats import parse_json
 from resources import DatabaseResource, StoreResource
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def write_words(database: Database, store: ObjectStore, day: date, path: Path) -
                 missing += 1
                 continue
             transcripts += 1
-            for row in transcript_rows(finished, json.loads(data)):
+            for row in transcript_rows(finished, parse_json(data)):
                 held.append(row)
                 if len(held) == ROW_GROUP:
                     writer.write_table(pa.Table.from_pylist(held, schema=schema))
@@ -115,21 +116,21 @@ def write_words(database: Database, store: ObjectStore, day: date, path: Path) -
     return transcripts, rows, missing
 
 
-def transcript_rows(finished: FinishedTranscript, transcript: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of one transcript, from its JSON (audiomill.transcripts.formats)."""
-    for segment_index, segment in enumerate(transcript["segments"]):
-        for word_index, word in enumerate(segment["words"]):
+def transcript_rows(finished: FinishedTranscript, transcript: Transcript) -> Iterator[dict[str, Any]]:
+    """The rows of one transcript; none where the order asked for no word times."""
+    for segment_index, segment in enumerate(transcript.segments):
+        for word_index, word in enumerate(segment.words):
             yield {
                 "job_id": finished.job_id,
                 "workspace_id": finished.workspace_id,
-                "language": transcript["language"],
+                "language": transcript.language,
                 "engine": finished.engine,
                 "segment_index": segment_index,
                 "word_index": word_index,
-                "word": word["text"],
-                "start_seconds": word["start_seconds"],
-                "end_seconds": word["end_seconds"],
-                "confidence": word["confidence"],
+                "word": word.text,
+                "start_seconds": word.start_seconds,
+                "end_seconds": word.end_seconds,
+                "confidence": word.confidence,
             }
 
 

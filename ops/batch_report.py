@@ -5,9 +5,11 @@ log is kept for long and is read by operators.
 """
 
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
@@ -48,8 +50,8 @@ def figures(rows: Sequence[BatchRow]) -> dict[str, MetadataValue]:
     """Counts by state, and how fast it went. The real-time factor is of completed jobs alone."""
     states = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "complete"]
-    audio = sum(row.audio_seconds for row in done)
-    taken = sum(row.processing_seconds or 0.0 for row in done)
+    audio = math.fsum(row.audio_seconds for row in done)
+    taken = math.fsum(row.processing_seconds or 0.0 for row in done)
     metadata: dict[str, MetadataValue] = {
         "jobs": MetadataValue.int(len(rows)),
         **{state: MetadataValue.int(states[state]) for state in ("complete", "failed", "cancelled")},
@@ -70,7 +72,8 @@ def job_table(rows: Sequence[BatchRow]) -> MetadataValue:
 
 def _record(row: BatchRow) -> TableRecord:
     taken = row.processing_seconds
-    values: Mapping[str, str | int | float | None] = {
+    # All lines need all fields. A column may be null, which the type of TableRecord forgets.
+    values: Any = {
         "job": row.job_id,
         "state": row.state,
         "audio_seconds": round(row.audio_seconds, 3),
@@ -79,7 +82,7 @@ def _record(row: BatchRow) -> TableRecord:
         "attempts": row.attempts,
         "failure_code": row.failure_code,
     }
-    return TableRecord({name: value for name, value in values.items() if value is not None})
+    return TableRecord(values)
 
 
 def links(

@@ -44,17 +44,15 @@ def close_op(stage: str) -> OpDefinition:
             rows = batch_jobs(session, batch_id)
             manifest = batch_manifest(session, batch_id)
         # Before the lease goes: when the store is away the run fails, and the batch is tried again as a whole.
-        linked = links(store.get(), batch, rows, manifest, settings.get())
+        report = {
+            **figures(rows),
+            "engine": MetadataValue.text(" ".join(filter(None, (batch.engine, batch.model)))),
+            "table": job_table(rows),
+            **links(store.get(), batch, rows, manifest, settings.get()),
+        }
         with database.get().session() as session:
             leases.close(session, claim)
-        context.add_output_metadata(
-            {
-                **figures(rows),
-                "engine": MetadataValue.text(" ".join(filter(None, (batch.engine, batch.model)))),
-                "table": job_table(rows),
-                **linked,
-            }
-        )
+        context.add_output_metadata(report)
 
     return close_batch
 

@@ -89,7 +89,7 @@ class Recorder:
     def _write(self, action: Callable[[Session], Value]) -> Value:
         for attempt in Retrying(
             retry=retry_if_exception_type(DatabaseUnavailable),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             stop=stop_after_delay(self._settings.lease.ttl_seconds),
             reraise=True,
         ):

@@ -1,0 +1,147 @@
+"""A batch from claim to close: what is done, what Dagster is told, and what it must never hear."""
+
+import io
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions
+from PIL import Image
+
+from audiomill.database.connection import Database
+from audiomill.jobs.queries import get_batch
+from audiomill.storage import ObjectStore
+from audiomill.storage.keys import batch_key
+from tests.pipeline.conftest import Materialise, Order, states
+
+TELLING = "divorce-of-jane-doe"
+
+
+def metadata(result: object) -> dict[str, object]:
+    (event,) = result.get_asset_materialization_events()  # type: ignore[attr-defined]
+    return {name: value.value for name, value in event.materialization.metadata.items()}
+
+
+def test_a_batch_is_worked_off_and_reported(database: Database, order: Order, materialise: Materialise) -> None:
+    batch_id, jobs = order.batch("say:hello there", "refuse", "say:good bye")
+    result = materialise(batch_id)
+    assert result.success
+    assert states(database, jobs) == ["complete", "failed", "complete"]
+    told = metadata(result)
+    assert (told["jobs"], told["complete"], told["failed"], told["cancelled"]) == (3, 2, 1, 0)
+    assert told["failed_share"] == pytest.approx(1 / 3, abs=1e-4)
+    assert told["audio_seconds"] == pytest.approx(2.0)
+    assert told["real_time_factor"] == pytest.approx(told["processing_seconds"] / 2.0, abs=1e-3)
+    with database.session() as session:
+        assert get_batch(session, batch_id).state == "closed"
+
+
+def test_the_table_has_a_line_a_job_failed_ones_first(order: Order, materialise: Materialise) -> None:
+    batch_id, jobs = order.batch("say:hello there", "refuse")
+    result = materialise(batch_id)
+    (event,) = result.get_asset_materialization_events()
+    records = [record.data for record in event.materialization.metadata["table"].records]
+    assert [(record["job"], record["state"]) for record in records] == [(jobs[1], "failed"), (jobs[0], "complete")]
+    assert records[0]["failure_code"] == "no_speech"
+    assert records[1]["attempts"] == 1
+    assert records[1]["audio_seconds"] == pytest.approx(1.0)
+    assert records[1]["seconds_taken"] >= 0
+
+
+def test_picture_and_manifest_are_there(
+    database: Database, store: ObjectStore, order: Order, materialise: Materialise
+) -> None:
+    batch_id, jobs = order.batch("say:hello there", "refuse")
+    told = metadata(materialise(batch_id))
+    with database.session() as session:
+        batch = get_batch(session, batch_id)
+    picture = store.get_bytes(batch_key(batch_id, batch.fencing, "waveforms.png"))
+    assert Image.open(io.BytesIO(picture)).format == "PNG"
+    manifest = json.loads(store.get_bytes(batch_key(batch_id, batch.fencing, "manifest.json")))
+    assert (manifest["batch"], manifest["engine"], manifest["run"]) == (batch_id, "scripted", batch.run_id)
+    complete, failed = sorted(manifest["jobs"], key=lambda job: job["state"])
+    assert (complete["job_id"], failed["job_id"], failed["failure_code"]) == (*jobs, "no_speech")
+    assert len(complete["input_sha256"]) == 64
+    names = {output["name"] for output in complete["outputs"]}
+    assert {"transcript.txt", "transcript.txt.receipt.json"} <= names
+    for name in ("picture", "manifest"):
+        assert httpx.URL(told[name]).path
+
+
+def test_a_batch_without_sound_still_gets_a_picture(
+    database: Database, store: ObjectStore, order: Order, materialise: Materialise
+) -> None:
+    batch_id, _ = order.batch("refuse")
+    assert materialise(batch_id).success
+    with database.session() as session:
+        fencing = get_batch(session, batch_id).fencing
+    assert Image.open(io.BytesIO(store.get_bytes(batch_key(batch_id, fencing, "waveforms.png")))).format == "PNG"
+
+
+@pytest.mark.parametrize(("scripts", "passed"), [(("say:a b", "refuse"), False), (("say:a b",), True)])
+def test_the_check_speaks_of_its_batch(
+    order: Order, materialise: Materialise, instance: DagsterInstance, scripts: tuple[str, ...], passed: bool
+) -> None:
+    batch_id, _ = order.batch(*scripts)
+    (evaluation,) = materialise(batch_id).get_asset_check_evaluations()
+    assert evaluation.asset_check_key == AssetCheckKey(AssetKey("transcripts"), "failed_share")
+    assert (evaluation.passed, evaluation.severity.value, evaluation.partition) == (passed, "WARN", batch_id)
+    assert evaluation.metadata["failed"].value == len(scripts) - 1
+
+
+def test_a_run_is_found_from_its_batch_however_it_was_started(
+    order: Order, materialise: Materialise, instance: DagsterInstance
+) -> None:
+    batch_id, _ = order.batch("say:a b")
+    result = materialise(batch_id, {"audiomill/attempt": "7", "audiomill/batch": "of the parent"})
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["audiomill/batch"] == batch_id
+    assert run.tags["audiomill/attempt"] == "1"
+    assert run.tags["audiomill/resource_class"] == "cpu"
+
+
+def test_no_customers_content_reaches_dagster(
+    database: Database, order: Order, materialise: Materialise, instance: DagsterInstance
+) -> None:
+    scripts = (f"say:{TELLING} said so", "refuse", "break", f"say:{TELLING} again")
+    batch_id, jobs = order.batch(*scripts, filename=f"{TELLING}.wav")
+    (broken_id,) = order("say:x", filename=f"{TELLING}.wav", data=TELLING.encode() * 50)
+    result = materialise(batch_id)
+    assert result.success
+    with database.session() as session:
+        from audiomill.jobs.batching import form_batches
+
+        (second,) = form_batches(session, order.settings)
+    again = materialise(second)
+    assert states(database, [*jobs, broken_id]) == ["complete", "failed", "failed", "complete", "failed"]
+    for each in (result, again):
+        records = instance.all_logs(each.run_id)
+        assert len(records) > 10
+        assert not [record for record in records if TELLING in record.to_json()]
+        run = instance.get_run_by_id(each.run_id)
+        assert TELLING not in str(run)
+
+
+def test_nothing_is_left_in_dagsters_storage(
+    order: Order, definitions: Definitions, tmp_path: Path, database: Database
+) -> None:
+    batch_id, _ = order.batch("say:hello there")
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.add_dynamic_partitions("transcript_batches", [batch_id])
+        job = definitions.resolve_job_def("transcripts_cpu")
+        assert job.execute_in_process(instance=instance, partition_key=batch_id).success
+        storage = Path(instance.storage_directory())
+        assert not [path for path in storage.rglob("*") if path.is_file() and "transcripts" in str(path)]
+
+
+def test_the_materialisation_carries_the_code_version(
+    order: Order, materialise: Materialise, instance: DagsterInstance
+) -> None:
+    batch_id, _ = order.batch("say:hello there")
+    materialise(batch_id)
+    (record,) = instance.fetch_materializations(AssetKey("transcripts"), limit=1).records
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.tags["dagster/code_version"] == "1"
+    assert record.partition_key == batch_id

@@ -26,7 +26,9 @@ CONTAINERS = (
 """FFmpeg's names of the containers that may be opened. None of them refers to other files with FFmpeg's defaults
 (mov's external references are off unless `enable_drefs` is set)."""
 
-_MACHINE_TROUBLE = {errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOSPC}
+_MACHINE_TROUBLE = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
+"""What may be the machine's fault. FFmpeg says some of them (and ENOMEM) of damaged files too."""
+
 _KNOWN_STARTS = {
     b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"\x1aE\xdf\xa3": "WebM",
     b"FORM": "AIFF", b"caff": "CAF", b".snd": "AU", b"wvpk": "WavPack",
@@ -86,10 +88,10 @@ def has_video(container: av.container.InputContainer) -> bool:
 
 def from_ffmpeg(error: av.FFmpegError, path: Path) -> AudiomillError:
     """What an error of FFmpeg means to a customer, or that it is the machine's. Raise it `from` the error."""
-    if error.errno in _MACHINE_TROUBLE:
-        return StorageUnavailable(f"The recording could not be read on this machine: {error.strerror}.")
-    with path.open("rb") as file:
-        start = file.read(4096)
+    try:
+        start = _start(path, whole=error.errno in _MACHINE_TROUBLE)
+    except OSError as trouble:
+        return StorageUnavailable(f"The recording could not be read on this machine: {trouble.strerror}.")
     kind = (
         "MP4"
         if start[4:8] == b"ftyp"
@@ -107,6 +109,15 @@ def from_ffmpeg(error: av.FFmpegError, path: Path) -> AudiomillError:
         "Send WAV, MP3, FLAC, Ogg, Opus, M4A, WebM, MP4 or MOV.",
         code="not_a_recording",
     )
+
+
+def _start(path: Path, *, whole: bool) -> bytes:
+    """The first bytes; `whole` reads all the rest too, to learn whether the machine can. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+        while whole and file.read(1 << 20):
+            pass
+    return start
 
 
 def _is_text(start: bytes) -> bool:

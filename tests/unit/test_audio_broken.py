@@ -1,5 +1,6 @@
 """What customers send by mistake: each ends with a stable code and a sentence, never with an exception of FFmpeg."""
 
+import errno
 import re
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiomill.audio import decode, probe
+from audiomill.audio.container import from_ffmpeg
 from audiomill.errors import BadInput, LimitExceeded, StorageUnavailable
 from audiomill.settings import LimitSettings
 from tests.fakes.recordings import BROKEN, GOOD, RATE, encoded, mp3, pcm16, random_bytes, tone, video, wav
@@ -189,6 +191,16 @@ def test_a_full_disk_is_the_operators_trouble(tmp_path):
     full.symlink_to("/dev/full")
     with pytest.raises(StorageUnavailable, match="No space left"):
         decode(file(tmp_path, "good.wav", wav(GOOD)), limits=LIMITS, spool=full)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EPERM, errno.EINVAL])
+def test_whose_fault_an_error_of_ffmpeg_is(number, tmp_path):
+    """FFmpeg says EIO and ENOMEM of damaged files: it is the machine's only when we cannot read the file either."""
+    error = av.FFmpegError(number, "said by FFmpeg")
+    path = file(tmp_path, "a.wav", wav(GOOD))
+    assert from_ffmpeg(error, path).code == "damaged_recording"
+    path.unlink()
+    assert from_ffmpeg(error, path).code == "storage_unavailable"
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -79,6 +79,18 @@ def test_a_playlist_opens_nothing(kind, scheme, ending, tmp_path, listener):
     assert calls == []
 
 
+@pytest.mark.parametrize("kind", ["hls", "concat", "sdp"])
+def test_the_second_wall_holds_without_the_first(kind, tmp_path, listener, monkeypatch):
+    """Were a playlist recognised some day, no address could be called all the same."""
+    monkeypatch.setattr("audiomill.audio.container.CONTAINERS", ("hls", "concat", "sdp", "wav"))
+    port, calls = listener
+    path = tmp_path / "list.m3u8"
+    path.write_text(PLAYLISTS[kind].format(target=f"http://127.0.0.1:{port}/a.ts", port=port))
+    with pytest.raises(BadInput):
+        decode(path, limits=LIMITS)
+    assert calls == []
+
+
 @pytest.mark.parametrize(
     "name", ["concat:secret.wav|secret.wav", "http:", "pipe:0", "subfile,,start,0,end,9,,:secret.wav", "-"]
 )

@@ -11,7 +11,7 @@ from api.answers import keyed
 from api.dependencies import JobIdDep, PrincipalDep, ServicesDep
 from api.jobs.schemas import JobEvent
 from audiomill.errors import BadRequest
-from audiomill.jobs.following import Topic
+from audiomill.jobs.following import JobFeed, Topic
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -56,16 +56,16 @@ async def follow_a_job(
     if topic.ended and after >= topic.seq:
         return Response(status_code=204)  # tells an EventSource to stop
     return EventSourceResponse(
-        _stream(topic, after),
+        _stream(services.feed, topic, after),
         ping=HEARTBEAT_SECONDS,
         ping_message_factory=lambda: ServerSentEvent(comment="still here"),
         send_timeout=SEND_SECONDS,
     )
 
 
-async def _stream(topic: Topic, after: int) -> AsyncIterator[ServerSentEvent]:
+async def _stream(feed: JobFeed, topic: Topic, after: int) -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent(comment="following", retry=RECONNECT_MILLISECONDS)
-    async for event in topic.follow(after):
+    async for event in feed.follow(topic, after):
         data = JobEvent.model_validate(event).model_dump_json()
         yield ServerSentEvent(data, id=str(event.seq), event=event.state)
 

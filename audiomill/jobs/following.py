@@ -28,13 +28,14 @@ RETRY_SECONDS = 1.0
 
 
 class Topic:
-    """The events of one followed job, and the wish to know of more. Lives as long as somebody holds it."""
+    """The events of one job. Lives as long as somebody holds it, and is read as long as somebody follows it."""
 
     def __init__(self, workspace_id: str, job_id: str) -> None:
         self.workspace_id = workspace_id
         self.job_id = job_id
         self.events: list[EventView] = []
         self.stale = True
+        self.followers = 0
         self.reading = asyncio.Lock()
         self.renewal: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -56,8 +57,8 @@ class Topic:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    async def follow(self, after: int) -> AsyncIterator[EventView]:
-        """The events after that number, in order, each once, as they come; ends after the one that ends the job."""
+    async def coming(self, after: int) -> AsyncIterator[EventView]:
+        """The events after that number as they come to be known; ends after the one that ends the job."""
         while True:
             changed = self._changed
             # Events are numbered from 1 without gaps, so a number is a place in the list.
@@ -96,6 +97,17 @@ class JobFeed:
             )
         return topic
 
+    async def follow(self, topic: Topic, after: int) -> AsyncIterator[EventView]:
+        """The events after that number, in order, each once, as they come; ends after the one that ends the job."""
+        topic.followers += 1
+        try:
+            if topic.stale:  # it changed after it was read and before it was followed
+                self._renew(topic)
+            async for event in topic.coming(after):
+                yield event
+        finally:
+            topic.followers -= 1
+
     def changed(self, job_id: str) -> None:
         """The job changed: read it again if anybody follows it."""
         for topic in list(self._topics.get(job_id, {}).values()):
@@ -114,7 +126,7 @@ class JobFeed:
 
     def _renew(self, topic: Topic) -> None:
         topic.stale = True
-        if topic.renewal is None or topic.renewal.done():
+        if topic.followers and (topic.renewal is None or topic.renewal.done()):
             topic.renewal = asyncio.get_running_loop().create_task(self._refresh_for_followers(topic))
             self._tasks.add(topic.renewal)
             topic.renewal.add_done_callback(self._tasks.discard)

@@ -119,8 +119,8 @@ class Espeak:
             samples = _read(sound)
         if not words or not np.any(samples):
             raise BadInput(
-                "The text has nothing that espeak-ng can speak: no letters, digits or words of the language "
-                f"{params.language!r}.",
+                "The text has nothing that espeak-ng can speak: no letters, digits or symbols that its voice "
+                f"{voice.name!r} knows.",
                 code="nothing_to_speak",
             )
         return Speech(Audio(samples.reshape(1, -1), rate), tuple(words))
@@ -210,7 +210,9 @@ def word_times(text: str, events: Sequence[Event], offset: int, end: int, rate_h
     def finish(sample: int) -> None:
         if current is not None:
             place, stop, first = current
-            result.append(Word(text[place:stop], (offset + first) / rate_hz, (offset + sample) / rate_hz))
+            # espeak's last event may lie a few samples after its last sample.
+            last = min(offset + sample, end)
+            result.append(Word(text[place:stop], min(offset + first, end) / rate_hz, last / rate_hz))
 
     for event in events:
         if event.kind != EVENT_WORD:

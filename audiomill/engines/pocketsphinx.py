@@ -143,7 +143,7 @@ class Pocketsphinx:
     def _running_pool(self) -> ProcessPoolExecutor:
         """The pool; a new one when there is none or when a worker of it died."""
         with self._lock:
-            if self._pool is not None and self._pool._flags.broken is not None:  # no public way to ask
+            if self._pool is not None and _is_broken(self._pool):
                 self._pool.shutdown(wait=False, kill_workers=True)
                 self._pool = None
             if self._pool is None:
@@ -153,6 +153,13 @@ class Pocketsphinx:
                     initargs=(self._budget.directory, self._budget.cores),
                 )
             return self._pool
+
+
+def _is_broken(pool: ProcessPoolExecutor) -> bool:
+    """Whether a worker died; the pool itself notices a moment later only. loky has no public way to ask."""
+    if pool._flags.broken is not None:
+        return True
+    return not all(process.is_alive() for process in list(pool._processes.values()))
 
 
 def _died(error: RuntimeError) -> EngineFailed:

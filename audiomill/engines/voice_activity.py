@@ -92,3 +92,20 @@ def _cut(start: int, end: int, longest: int) -> Iterator[Span]:
         start += longest
     if end > start:
         yield Span(start, end)
+
+
+def pieces(samples: NDArray[np.float32], *, longest_seconds: float) -> Iterator[Span]:
+    """The whole recording in pieces of at most about `longest_seconds`, cut at pauses: for engines that can work on
+    minutes at a time, but not on hours."""
+    longest = int(longest_seconds * SAMPLE_RATE_HZ)
+    if len(samples) <= longest:
+        if len(samples):
+            yield Span(0, len(samples))
+        return
+    start = end = 0
+    for utterance in utterances(samples, longest_seconds=min(30.0, longest_seconds), leave_out_silence=False):
+        if utterance.end - start > longest and end > start:
+            yield Span(start, end)
+            start = end
+        end = utterance.end
+    yield Span(start, end)

@@ -10,10 +10,9 @@ import rfc8785
 
 from audiomill import __version__
 from audiomill.engines.protocols import EngineIdentity
-from audiomill.errors import QualityRejected
 from audiomill.jobs.work import ArtifactRecord, ItemResult, OutputRecord
 from audiomill.quality import Check
-from audiomill.receipts import CheckRecord, EngineRecord, InputRecord, OutputFile, ReceiptBody, SigningKey, sign
+from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import artifact_key as artifact_object_key
 from audiomill.storage.keys import output_key
@@ -63,13 +62,6 @@ def making_key(
         relevant,
     ]
     return hashlib.sha256(rfc8785.dumps(made_from)).hexdigest()
-
-
-def require_passed(checks: Sequence[Check]) -> None:
-    """Raises QualityRejected with the sentence of the first check that rejects."""
-    for check in checks:
-        if check.rejects:
-            raise QualityRejected(check.reason, code=check.name)
 
 
 def deliver(
@@ -134,10 +126,10 @@ def _receipt(
     item = prepared.item
     return ReceiptBody(
         job_id=item.job_id,
-        output=OutputFile(
+        output=OutputPart(
             name=output.name, sha256=output.sha256, size_bytes=output.size_bytes, media_type=output.media_type
         ),
-        input=InputRecord(
+        input=InputPart(
             sha256=prepared.input_sha256,
             size_bytes=item.size_bytes,
             kind=item.kind,
@@ -145,7 +137,7 @@ def _receipt(
             characters=made.characters,
         ),
         stage=item.stage,
-        engine=EngineRecord(
+        engine=EnginePart(
             name=identity.engine,
             version=identity.version,
             model=identity.model,
@@ -157,8 +149,8 @@ def _receipt(
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,
         made_at=datetime.now(UTC),
-        checks=[
-            CheckRecord(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
+        checks=tuple(
+            CheckPart(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
             for check in made.checks
-        ],
+        ),
     )

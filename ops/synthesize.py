@@ -12,8 +12,8 @@ from audiomill.errors import AudiomillError
 from audiomill.jobs.inputs import check_text
 from audiomill.jobs.lanes import estimated_seconds
 from audiomill.jobs.leases import ClaimedItem
-from audiomill.quality import judge_speech
-from ops.delivery import Made, deliver, making_key, require_passed
+from audiomill.quality import judge_speech, require
+from ops.delivery import Made, deliver, making_key
 from ops.fetching import fetch_input, read_text
 from ops.prepared import Finished, Prepared
 from ops.work import Bench, work_op
@@ -63,10 +63,10 @@ class Synthesizing:
         """Judge, encode, store. Raises QualityRejected."""
         params = SynthesizeParameters.model_validate(prepared.item.parameters)
         checks = judge_speech(result, prepared.payload, params)
-        require_passed(checks)
+        require(checks)
         # Every file is encoded from the 16-bit sound that is stored, so that a job that finds the artifact of an
         # earlier one delivers the same bytes.
-        artifact = encode(result.audio, "wav")
+        artifact = encode(result.audio, "wav").data
         stored = prepared.folder / "speech.wav"
         stored.write_bytes(artifact)
         sound = decode(stored, limits=self._bench.settings.limits).audio
@@ -74,7 +74,7 @@ class Synthesizing:
             artifact=artifact,
             artifact_suffix=".wav",
             files={
-                f"speech.{form}": artifact if form == "wav" else encode(sound, form)
+                f"speech.{form}": artifact if form == "wav" else encode(sound, form).data
                 for form in dict.fromkeys(params.formats)
             },
             checks=checks,

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from audiomill.transcripts.formats import parse_json, render
-
 from audiomill.audio import Audio
 from audiomill.audio.decode import decode
 from audiomill.catalogue.parameters import TranscribeParameters
 from audiomill.engines.protocols import Engine, Progress, SpeechToText
 from audiomill.errors import AudiomillError
 from audiomill.jobs.leases import ClaimedItem
-from audiomill.quality import Check, judge_transcript
+from audiomill.quality import Check, judge_transcript, require
 from audiomill.transcripts import Transcript
-from ops.delivery import Made, deliver, making_key, require_passed
+from audiomill.transcripts.formats import parse_json, render
+from ops.delivery import Made, deliver, making_key
 from ops.fetching import fetch_input
 from ops.prepared import Finished, Prepared
 from ops.work import Bench, work_op
@@ -66,7 +65,7 @@ class Transcribing:
     ) -> Finished:
         """Judge, render, store. Raises QualityRejected."""
         checks: list[Check] = judge_transcript(result, prepared.payload)
-        require_passed(checks)
+        require(checks)
         params = TranscribeParameters.model_validate(prepared.item.parameters)
         made = Made(
             artifact=render(result, "json"),

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from audiomill.audio.pictures import contact_sheet
 from dagster import OpDefinition, OpExecutionContext, Out, op
 
-from audiomill.audio import Audio
+from audiomill.audio import Audio, contact_sheet
 from audiomill.catalogue.engines import entries
+from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.lifetime import Models
 from audiomill.engines.protocols import Engine
 from audiomill.errors import ConfigurationError, NotFound
@@ -82,7 +82,7 @@ def _engine(claim: Claim, settings: Settings) -> Any:  # noqa: ANN401 - a contex
     entry = next((entry for entry in entries(settings.engines.extra) if entry.name == claim.engine), None)
     if entry is None:
         raise ConfigurationError(f"The engine {claim.engine!r} of batch {claim.batch_id} is not in the catalogue.")
-    return Models(settings).use(entry, claim.model, claim.resource_class)
+    return Models(settings).use(entry, claim.model, cast("ResourceClass", claim.resource_class))
 
 
 def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Audio]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from audiomill.transcripts.cues import cues, milliseconds
 from audiomill.transcripts.plain import plain
-from audiomill.transcripts.transcript import Transcript, Word
+from audiomill.transcripts.transcript import Segment, Transcript, Word
 
 _ARROW = re.compile("--+>")
 
@@ -75,6 +75,25 @@ def _json(transcript: Transcript) -> str:
         ],
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+
+
+def parse_json(data: bytes) -> Transcript:
+    """The transcript of a file that `render` made as `json`. Raises ValueError, KeyError or TypeError for any other."""
+    document = json.loads(data)
+    return Transcript(
+        segments=tuple(
+            Segment(
+                segment["text"],
+                segment["start_seconds"],
+                segment["end_seconds"],
+                tuple(Word(**word) for word in segment["words"]),
+            )
+            for segment in document["segments"]
+        ),
+        language=document["language"],
+        language_probability=document["language_probability"],
+        duration_seconds=document["duration_seconds"],
+    )
 
 
 def _word(word: Word) -> dict[str, str | float | None]:

@@ -5,6 +5,8 @@ Not for the API: it knows engines by the catalogue and by what workers reported 
 
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import getattr_static
+from typing import cast
 
 from audiomill.catalogue.engines import EngineEntry, entries
 from audiomill.catalogue.stages import ResourceClass, Task
@@ -12,6 +14,8 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.protocols import Availability, Engine
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import Settings
+
+_PROTOCOL = ("availability", "load", "identity", "usage", "close")
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,11 @@ def build(entry: EngineEntry, settings: Settings) -> Engine:
         # OSError: a shared library that a package brings cannot be loaded.
         raise ConfigurationError(f"The code of the engine {entry.name!r} cannot be imported: {error}.") from error
     engine = factory(model_store=settings.model_store_dir, budget=core_budget(settings))
-    if not isinstance(engine, Engine):
-        raise ConfigurationError(f"{entry.implementation!r} is not an engine: it lacks a method of the protocol.")
-    return engine
+    # Not isinstance: that would read the properties, which speak of the loaded model, and none is loaded.
+    lacking = [name for name in _PROTOCOL if getattr_static(engine, name, None) is None]
+    if lacking:
+        raise ConfigurationError(f"{entry.implementation!r} is not an engine: it lacks {', '.join(lacking)}.")
+    return cast("Engine", engine)
 
 
 def available(settings: Settings) -> list[AvailabilityRow]:

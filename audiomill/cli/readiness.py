@@ -13,7 +13,10 @@ _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { location
 
 
 def supervisor_rpc(socket_file: Path) -> xmlrpc.client.ServerProxy:
-    """Supervisor's own interface over its Unix socket. Calls raise OSError while it does not listen."""
+    """Supervisor's own interface over its Unix socket, to be used as a context, which closes the connection.
+
+    Calls raise OSError while it does not listen.
+    """
     from supervisor.xmlrpc import SupervisorTransport  # noqa: PLC0415 - brings the whole of supervisor
 
     return xmlrpc.client.ServerProxy(
@@ -28,14 +31,17 @@ class ProgramState:
     name: str
     state: str
     description: str
+    pid: int
+    """0 while it does not run."""
 
 
 def program_states(socket_file: Path) -> list[ProgramState]:
     """All programs of the platform. Raises OSError while supervisor does not listen."""
-    answer = supervisor_rpc(socket_file).supervisor.getAllProcessInfo()
+    with supervisor_rpc(socket_file) as rpc:
+        answer = rpc.supervisor.getAllProcessInfo()
     if not isinstance(answer, list):
         raise OSError(f"Supervisor's answer is no list: {answer!r}")
-    return [ProgramState(info["name"], info["statename"], info["description"]) for info in answer]
+    return [ProgramState(info["name"], info["statename"], info["description"], info["pid"]) for info in answer]
 
 
 class Readiness:
@@ -86,13 +92,13 @@ class Readiness:
 
     def _release(self) -> None:
         # They read the workspace when they start; with the code server away they would look again a minute later.
-        rpc = supervisor_rpc(self._socket_file)
-        for program in ("webserver", "daemon"):
-            try:
-                rpc.supervisor.startProcess(program, False)
-            except xmlrpc.client.Fault as fault:
-                if "ALREADY_STARTED" not in fault.faultString:
-                    raise
+        with supervisor_rpc(self._socket_file) as rpc:
+            for program in ("webserver", "daemon"):
+                try:
+                    rpc.supervisor.startProcess(program, False)
+                except xmlrpc.client.Fault as fault:
+                    if "ALREADY_STARTED" not in fault.faultString:
+                        raise
         self._released = True
 
     def _dagster(self) -> str:

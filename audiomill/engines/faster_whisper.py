@@ -112,23 +112,29 @@ class FasterWhisper:
             raise RuntimeError("load a model first")
         results: list[Transcript | AudiomillError] = []
         for index, audio in enumerate(audios):
+            samples = recogniser_samples(audio)
             try:
                 language = self._language(params.language)
                 # On a GPU one core still makes spectrograms and listens for speech.
                 with self._budget.take(self._budget.cores if self._resource_class == "cpu" else 1):
                     if self._sampled:
                         self._build()
-                    results.append(self._one(index, audio, language, params, progress))
+                    results.append(self._one(index, samples, language, params, progress))
             except BadInput as error:
                 results.append(error)
-            except RuntimeError as error:  # CTranslate2's only exception
+            except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
                 results.append(EngineFailed(f"faster-whisper could not decode the recording: {error}."))
         return results
 
     def _one(
-        self, index: int, audio: Audio, language: str | None, params: TranscribeParameters, progress: Progress | None
+        self,
+        index: int,
+        samples: NDArray[np.float32],
+        language: str | None,
+        params: TranscribeParameters,
+        progress: Progress | None,
     ) -> Transcript:
-        samples = recogniser_samples(audio)
+        seconds = len(samples) / SAMPLE_RATE_HZ
         segments: list[Segment] = []
         probability: float | None = None
         for piece in pieces(samples, longest_seconds=PIECE_SECONDS):
@@ -141,9 +147,9 @@ class FasterWhisper:
             for segment in found:
                 segments.append(_segment(segment, offset))
                 if progress is not None:
-                    progress(index, min(1.0, segments[-1].end_seconds / audio.seconds))
+                    progress(index, min(1.0, segments[-1].end_seconds / seconds))
         # `und`: BCP 47's tag for a language that nobody could tell.
-        return Transcript(tuple(segments), _TAGS.get(language or "", language) or "und", probability, audio.seconds)
+        return Transcript(tuple(segments), _TAGS.get(language or "", language) or "und", probability, seconds)
 
     def _decoded(
         self, samples: NDArray[np.float32], language: str | None, params: TranscribeParameters

@@ -1,0 +1,236 @@
+"""faster-whisper's real code on a tiny random Whisper: loading, orders, times, repeatable sampling, long recordings."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from audiomill.audio import Audio
+from audiomill.catalogue.parameters import TranscribeParameters
+from audiomill.engines import faster_whisper
+from audiomill.engines.cores import CoreBudget
+from audiomill.engines.faster_whisper import FasterWhisper
+from audiomill.engines.model_store import ModelStore
+from audiomill.engines.voice_activity import Span, pieces
+from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
+from audiomill.transcripts import Transcript
+from tests.fakes import tiny_whisper
+
+# One temperature: the tiny model's noise never looks right, and each further one would cost a decoding.
+GREEDY = TranscribeParameters(language="en", beam_size=1, temperatures=(0.0,), vad=False)
+SAMPLING = TranscribeParameters(language="en", beam_size=1, temperatures=(1.0,), vad=False)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Other suites may ask for this by its folder: tests.fakes.tiny_whisper.build."""
+    return tiny_whisper.build(tmp_path_factory.mktemp("tiny-whisper"))
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory, weights):
+    store = ModelStore(tmp_path_factory.mktemp("models"))
+    store.add("faster-whisper", "small", weights)
+    return store
+
+
+@pytest.fixture
+def engine(store, tmp_path):
+    engine = FasterWhisper(model_store=store.directory, budget=CoreBudget(tmp_path / "cores", 1))
+    engine.load(None, "cpu")
+    return engine
+
+
+@pytest.fixture(autouse=True)
+def few_tokens(monkeypatch):
+    """Random weights never say "end": bound what they say, in the library's own option."""
+    from faster_whisper import WhisperModel
+
+    transcribe = WhisperModel.transcribe
+    monkeypatch.setattr(
+        WhisperModel, "transcribe", lambda model, audio, **order: transcribe(model, audio, max_new_tokens=12, **order)
+    )
+
+
+def noise(seconds: float, seed: int = 0) -> Audio:
+    samples = np.random.default_rng(seed).normal(0, 0.1, (1, round(seconds * 16_000)))
+    return Audio(samples.astype(np.float32), 16_000)
+
+
+def transcribed(engine, audio, order=GREEDY, progress=None) -> Transcript:
+    result = engine.transcribe([audio], order, progress)[0]
+    assert isinstance(result, Transcript), result
+    return result
+
+
+def test_segments_and_words_with_times(engine):
+    shares = []
+    found = transcribed(engine, noise(5), progress=lambda index, share: shares.append((index, share)))
+    assert found.segments
+    assert found.duration_seconds == 5
+    assert found.language == "en"
+    words = [word for segment in found.segments for word in segment.words]
+    assert words
+    assert all(isinstance(word.start_seconds, float) and 0 <= word.confidence <= 1 for word in words)
+    assert all(type(segment.start_seconds) is float for segment in found.segments), "no numpy types"
+    assert shares
+    assert all(0 < share <= 1 for _, share in shares)
+
+
+def test_without_word_times(engine):
+    found = transcribed(engine, noise(3), replace_order(word_timestamps=False))
+    assert all(segment.words == () for segment in found.segments)
+
+
+def replace_order(**changes) -> TranscribeParameters:
+    return GREEDY.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("order", [GREEDY, SAMPLING], ids=["greedy", "sampling"])
+def test_the_same_text_in_any_order_and_process(engine, store, tmp_path, order):
+    audios = [noise(3, seed) for seed in range(3)]
+    alone = []
+    for audio in audios:
+        fresh = FasterWhisper(model_store=store.directory, budget=CoreBudget(tmp_path / "cores", 1))
+        fresh.load(None, "cpu")
+        alone.append(transcribed(fresh, audio, order))
+    assert len({found.text for found in alone}) > 1
+    for indexes in ((2, 0, 1), (1, 1, 0)):
+        assert engine.transcribe([audios[index] for index in indexes], order) == [alone[index] for index in indexes]
+
+
+def test_every_parameter_reaches_the_library(engine, monkeypatch):
+    asked = {}
+    transcribe = type(engine._model).transcribe
+
+    def listen(model, audio, **order):
+        asked.update(order)
+        return transcribe(model, audio, **order)
+
+    monkeypatch.setattr(type(engine._model), "transcribe", listen)
+    order = TranscribeParameters(
+        language="de-AT", task="translate", beam_size=3, temperatures=(0.0, 0.5), word_timestamps=False, vad=False,
+        initial_prompt="Guten Tag.", hotwords=("Audiomill", "Dagster"),
+    )  # fmt: skip
+    transcribed(engine, noise(2), order)
+    assert asked == {
+        "language": "de", "task": "translate", "beam_size": 3, "temperature": [0.0, 0.5], "word_timestamps": False,
+        "vad_filter": False, "initial_prompt": "Guten Tag.", "hotwords": "Audiomill, Dagster",
+    }  # fmt: skip
+
+
+def test_auto_detects_the_language(engine):
+    found = transcribed(engine, noise(3), replace_order(language="auto"))
+    assert re.fullmatch(r"[a-z]{2,3}", found.language)
+    assert 0 < found.language_probability <= 1
+
+
+def test_nobody_speaks(engine):
+    found = transcribed(engine, noise(3), replace_order(vad=True, language="auto"))
+    assert (found.segments, found.language, found.language_probability) == ((), "und", None)
+    empty = Audio(np.zeros((1, 0), np.float32), 16_000)
+    assert transcribed(engine, empty).segments == ()
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"), [("jv", "jw"), ("nb-NO", "no"), ("zh-TW", "zh"), ("zh-yue", "yue"), ("EN_us", "en")]
+)
+def test_languages_by_their_tags(engine, tag, name):
+    assert engine._language(tag) == name
+
+
+def test_an_unknown_language_fails_alone(engine):
+    error = engine.transcribe([noise(1)], replace_order(language="tlh"))[0]
+    assert isinstance(error, BadInput)
+    assert error.code == "language_not_supported"
+    assert "'tlh'" in str(error)
+
+
+@pytest.mark.parametrize("broken", [RuntimeError("CUDA out of memory"), ValueError("prompt too long")])
+def test_an_item_that_breaks_the_library_fails_alone(engine, monkeypatch, broken):
+    decode, calls = engine._model.generate_with_fallback, []
+
+    def fail_once(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            raise broken
+        return decode(*arguments)
+
+    monkeypatch.setattr(engine._model, "generate_with_fallback", fail_once)
+    first, second = engine.transcribe([noise(1), noise(1)], GREEDY)
+    assert isinstance(first, EngineFailed)
+    assert str(broken) in str(first)
+    assert isinstance(second, Transcript)
+
+
+def test_a_long_recording_goes_in_pieces(engine, monkeypatch):
+    monkeypatch.setattr(faster_whisper, "PIECE_SECONDS", 4.0)
+    long = noise(10)
+    whole = transcribed(engine, long)
+    starts = [segment.start_seconds for segment in whole.segments]
+    assert max(starts) > 4, "later pieces are moved to their place"
+    first = transcribed(engine, replace(long, samples=long.samples[:, : 4 * 16_000]))
+    assert [segment.text for segment in whole.segments][: len(first.segments)] == [
+        segment.text for segment in first.segments
+    ]
+
+
+def test_pieces_cover_the_recording():
+    samples = noise(10).samples[0]
+    found = list(pieces(samples, longest_seconds=3))
+    assert found[0].start == 0
+    assert found[-1].end == len(samples)
+    assert all(before.end == after.start for before, after in pairwise(found))
+    assert max(piece.end - piece.start for piece in found) <= 3 * 16_000
+    assert list(pieces(samples, longest_seconds=60)) == [Span(0, len(samples))]
+
+
+def test_availability_names_what_is_missing(store, tmp_path):
+    budget = CoreBudget(tmp_path, 1)
+    with_small = {row.model: row for row in FasterWhisper(model_store=store.directory, budget=budget).availability()}
+    assert with_small["small"].available
+    assert {"en", "jv", "yue"} <= set(with_small["small"].languages)
+    without = FasterWhisper(model_store=tmp_path / "empty", budget=budget).availability()
+    lacks = {(row.model, row.resource_class): row.lacks for row in without if not row.available}
+    assert (
+        lacks["small", "cpu"]
+        == "weights of small are not in the model store: run `audiomill models pull faster-whisper small`"
+    )
+    assert ("large-v3-turbo", "gpu") in lacks
+
+
+def test_english_only_models_say_so(store, weights, tmp_path):
+    own = ModelStore(tmp_path)
+    own.add("faster-whisper", "tiny.en", weights)
+    rows = {
+        row.model: row for row in FasterWhisper(model_store=tmp_path, budget=CoreBudget(tmp_path, 1)).availability()
+    }
+    assert rows["tiny.en"].languages == ("en",)
+
+
+def test_what_it_cannot_load(store, tmp_path):
+    engine = FasterWhisper(model_store=store.directory, budget=CoreBudget(tmp_path, 1))
+    with pytest.raises(EngineUnavailable, match="models pull faster-whisper medium"):
+        engine.load("medium", "cpu")
+    with pytest.raises(EngineUnavailable, match="not on remote"):
+        engine.load(None, "remote")
+    with pytest.raises(RuntimeError, match="load a model"):
+        engine.transcribe([], GREEDY)
+    engine.close()
+
+
+def test_weights_that_are_no_weights(tmp_path):
+    rubbish = tmp_path / "rubbish"
+    rubbish.mkdir()
+    (rubbish / "model.bin").write_bytes(b"nothing")
+    store = ModelStore(tmp_path / "store")
+    store.add("faster-whisper", "small", rubbish)
+    with pytest.raises(EngineUnavailable, match="cannot load the weights in 'small'"):
+        FasterWhisper(model_store=store.directory, budget=CoreBudget(tmp_path, 1)).load(None, "cpu")
+
+
+def test_identity_has_the_hash_of_the_weights(engine, store):
+    assert engine.identity.model_sha256 == store.installed()[0].sha256
+    assert (engine.identity.engine, engine.identity.model) == ("faster-whisper", "small")

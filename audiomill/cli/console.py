@@ -27,13 +27,17 @@ class SentenceGroup(typer.core.TyperGroup):
             if debugging():
                 raise
             fail(error.message)
-        except KeyboardInterrupt:
-            err.print("Stopped.")
-            raise typer.Exit(130) from None
         except BrokenPipeError:
             # The reader (`| head`) has seen enough. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from None
+        except OSError as error:
+            if debugging() or error.filename is None:
+                raise
+            fail(f"{error.filename}: {error.strerror}.")
+        except KeyboardInterrupt:
+            err.print("Stopped.")
+            raise typer.Exit(130) from None
 
 
 def debugging() -> bool:

@@ -21,7 +21,8 @@ TEXT = (
 )
 EMBEDDED_NOTE = (
     "The weights of faster-whisper are not here and the hub does not give them: the embedded pocketsphinx "
-    "transcribes instead. It knows US English only and hears about one word in five of clear read speech wrong."
+    "transcribes instead. It knows US English only, hears about one word in five of clearly read speech wrong, and most "
+    "words of a synthetic voice."
 )
 
 
@@ -107,8 +108,9 @@ def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text:
     with ApiClient(settings.api_url, _new_key(settings)) as client:
         if paths:
             return _process(client, settings, paths, recipe, output)
-        spoken_file = output / "spoken.txt"
-        output.mkdir(parents=True, exist_ok=True)
+        # Not in the output folder: there a folder of that name will hold what becomes of it.
+        spoken_file = settings.data_dir / "demo" / "spoken.txt"
+        spoken_file.parent.mkdir(parents=True, exist_ok=True)
         spoken_file.write_text(text + "\n")
         err.print(f"Speaking a text of {len(text.split())} words …")
         spoken = _process(client, settings, [spoken_file], "synthesize", output)

@@ -21,6 +21,9 @@ IDLE_SECONDS = 15.0
 ANSWER_SECONDS = 5.0
 """How long connecting, or that answer, may take."""
 
+APPLICATION_NAME = "audiomill-listener"
+"""What an operator sees in `pg_stat_activity`."""
+
 LONGEST_PAUSE_SECONDS = 10.0
 """Between two attempts to connect."""
 
@@ -68,7 +71,7 @@ class JobListener:
         return await retrying(self._connect)
 
     async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        connecting = psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        connecting = psycopg.AsyncConnection.connect(self._url, autocommit=True, application_name=APPLICATION_NAME)
         return await asyncio.wait_for(connecting, ANSWER_SECONDS)
 
     async def _listen(self, connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:

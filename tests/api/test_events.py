@@ -8,11 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
+from audiomill.database.embedded import EmbeddedServer
 from audiomill.jobs.transitions import transition
 
 PROGRESS_EVENTS = 30
@@ -123,28 +126,42 @@ def test_fifty_followers_cut_at_random_miss_nothing_and_read_once(
     assert len(reads) <= len(EXPECTED) + 50
 
 
-def test_a_listener_whose_connection_is_killed_comes_back(client: httpx.Client, database: Database) -> None:
+def test_what_happens_while_nobody_can_listen_is_told_afterwards(
+    client: httpx.Client, database: Database, database_server: EmbeddedServer
+) -> None:
     job_id = ordered(client)
-    with ThreadPoolExecutor(1) as pool:
-        follower = Follower(client, job_id)
+    follower = Follower(client, job_id)
+    # A connection from before the door is shut.
+    with ThreadPoolExecutor(1) as pool, database.engine.connect() as connection, Session(connection) as held:
         future = pool.submit(follower.follow)
-        while not follower.seen:
-            assert not future.done()
-            time.sleep(0.01)
-        kill_listeners(database)
-        work_off(database, job_id)  # part of it while nobody listens
-        assert future.result(60).seen == EXPECTED
+        until(lambda: bool(follower.seen))
+        door(database_server, database, is_open=False)
+        try:
+            kill_the_listener(held)
+            for state in ("running", "complete"):
+                transition(held, [job_id], state)
+                held.commit()
+        finally:
+            door(database_server, database, is_open=True)
+        assert future.result(60).states == ["queued", "running", "complete"]
 
 
-def kill_listeners(database: Database) -> None:
-    with database.session() as session:
-        killed = session.scalars(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND query LIKE 'LISTEN %'"
-            )
-        ).all()
+def kill_the_listener(session: Session) -> None:
+    killed = session.scalars(
+        text(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'audiomill-listener'"
+        )
+    ).all()
+    session.commit()
     assert killed == [True]
+
+
+def door(server: EmbeddedServer, database: Database, *, is_open: bool) -> None:
+    """Let new connections into the module's database, or none; those that are there stay."""
+    name = make_url(database.url).database
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {is_open}'.encode())
 
 
 def test_a_job_that_fails_and_is_run_again_goes_on(client: httpx.Client, database: Database) -> None:

@@ -42,6 +42,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=True,
+            hide_parameters=True,  # file names and keys' hashes stay out of tracebacks, and so out of logs
             connect_args={} if prepared_statements else {"prepare_threshold": None},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

@@ -143,7 +143,8 @@ def configuration(settings: Settings, socket_path: Path, listed: list[Program]) 
             "stopasgroup": "true",
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": str(logs / f"{program.name}.log"),
+            # Supervisor 4.3 expands this one value twice.
+            "stdout_logfile": str(logs / f"{program.name}.log").replace("%", "%%"),
             "stdout_logfile_maxbytes": LOG_BYTES,
             "stdout_logfile_backups": str(LOG_FILES),
         }

@@ -1,0 +1,150 @@
+"""What `up` prepares: Dagster's files, supervisor's configuration, the start lock, ports, leftovers."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, write_instance
+from audiomill.cli.platform import socket_path
+from audiomill.cli.processes import StartLock, end_leftovers, free_ports, platform_processes, require_free_port
+from audiomill.cli.supervision import MARK, configuration, program_environment, programs
+from audiomill.errors import ConfigurationError
+from audiomill.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=tmp_path)
+
+
+def test_dagster_takes_the_instance(settings, database_urls, monkeypatch):
+    from dagster import DagsterInstance
+
+    monkeypatch.setenv(DATABASE_VARIABLE, database_variable(database_urls.dagster))
+    home = write_instance(settings)
+    with DagsterInstance.from_config(str(home)) as instance:
+        queue = instance.get_concurrency_config().run_queue_config
+        assert queue is not None
+        assert queue.max_concurrent_runs == settings.cpu.cpu_runs + settings.cpu.gpu_runs + 1
+        assert {limit["value"]: limit["limit"] for limit in queue.tag_concurrency_limits} == {"cpu": 2, "gpu": 1}
+        assert instance.run_monitoring_enabled
+        assert not instance.run_retries_enabled
+        assert not instance.telemetry_enabled
+        assert instance.get_runs_count() == 0
+
+
+def test_no_password_in_dagster_s_files(settings):
+    home = write_instance(settings)
+    assert "postgresql" not in (home / "dagster.yaml").read_text()
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@h/d", "postgres://u:p@h/d"])
+def test_dagster_is_given_the_driver_it_speaks(url):
+    assert database_variable(url) == "postgresql+psycopg2://u:p@h/d"
+
+
+def test_supervisor_reads_the_configuration_as_it_was_meant(settings, tmp_path):
+    # A percent sign, a quote and a blank in the path: all have a meaning to supervisor or to a shell.
+    folder = tmp_path / "50% o'clock"
+    folder.mkdir()
+    settings = Settings(data_dir=folder)
+    for name in ("logs", "dagster"):
+        (folder / name).mkdir()
+    listed = programs(settings, embedded=True)
+    file = folder / "supervisord.conf"
+    file.write_text(configuration(settings, socket_path(folder), listed))
+    program = (
+        "import sys, json\n"
+        "from supervisor.options import ServerOptions\n"
+        "options = ServerOptions(); options.realize(['-n', '-c', sys.argv[1]])\n"
+        "print(json.dumps([[g.priority, p.name, p.command, p.stopasgroup, p.killasgroup, p.stdout_logfile]"
+        " for g in options.process_group_configs for p in g.process_configs]))"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
+    import json
+
+    read = sorted(json.loads(result.stdout))
+    assert {entry[5] for entry in read} == {str(folder / "logs" / f"{each.name}.log") for each in listed}
+    assert read[0][1] == "database", "it starts first and stops last"
+    commands = {name: shlex.split(command) for _, name, command, *_ in read}
+    for each in listed:
+        assert tuple(commands[each.name][-len(each.command) :]) == each.command
+    assert all(entry[3] and entry[4] for entry in read)
+
+
+def test_programs_never_start_a_database_of_their_own(settings):
+    environment = program_environment(settings, database_url="a", dagster_url="b", dagster_variable="c")
+    assert environment["AUDIOMILL_DATABASE__URL"] == "a"
+    text = configuration(settings, socket_path(settings.data_dir), programs(settings, embedded=True))
+    unset = [line for line in text.splitlines() if "-u' 'AUDIOMILL_DATABASE__URL'" in line]
+    assert len(unset) == 1, "only `database serve` sees the embedded server as its own"
+
+
+def test_start_lock_names_its_holder_and_is_freed(tmp_path):
+    first, second = StartLock(tmp_path), StartLock(tmp_path)
+    first.acquire("up")
+    with pytest.raises(ConfigurationError, match=rf"audiomill up.*process {os.getpid()}"):
+        second.acquire("up")
+    first.release()
+    second.acquire("demo")
+    second.release()
+
+
+def test_start_lock_of_a_killed_process_is_free(tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path; from audiomill.cli.processes import StartLock\n"
+        "StartLock(Path(sys.argv[1])).acquire('up'); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(ConfigurationError):
+            StartLock(tmp_path).acquire("up")
+        holder.kill()
+        holder.wait()
+    lock = StartLock(tmp_path)
+    lock.acquire("up")
+    lock.release()
+
+
+def test_taken_port_is_refused_with_its_setting():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match="AUDIOMILL_API__PORT"):
+            require_free_port("127.0.0.1", port, "The API", "AUDIOMILL_API__PORT")
+    require_free_port("127.0.0.1", port, "The API", "AUDIOMILL_API__PORT")
+
+
+def test_free_ports_are_different():
+    assert len(set(free_ports(5))) == 5
+
+
+def test_leftovers_of_this_data_directory_only_are_ended(tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    # One that ignores SIGTERM must go too, but then the test would last: SIGTERM is enough here.
+    sleepers = [
+        subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: str(folder.resolve())}) for folder in (ours, theirs)
+    ]
+    try:
+        assert [each.pid for each in platform_processes(ours)] == [sleepers[0].pid]
+        assert end_leftovers(ours) == 1
+        assert platform_processes(ours) == []
+        assert psutil.Process(sleepers[1].pid).is_running()
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
+def test_socket_path_of_a_deep_folder_is_short_enough_and_private(tmp_path):
+    deep = tmp_path.joinpath(*["a-long-folder-name-of-somebody"] * 6)
+    path = socket_path(deep)
+    assert len(os.fsencode(path)) <= 100
+    assert path == socket_path(deep)
+    assert path.parent.stat().st_mode & 0o077 == 0
+    path.parent.rmdir()

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from hashlib import file_digest, sha256
@@ -154,7 +154,7 @@ class ModelStore:
             staged.mkdir()
             yield staged
             _write_manifest(staged)
-            if place.exists():
+            with suppress(FileNotFoundError):  # there was none, or another process is replacing it too
                 place.rename(Path(workspace) / "old")
             try:
                 staged.rename(place)

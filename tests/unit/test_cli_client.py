@@ -1,4 +1,4 @@
-"""The client against a server that misbehaves: broken streams, answers that are no problems, keys that must not leak."""
+"""The client and a server that misbehaves: broken streams, answers that are no problems, keys that must not leak."""
 
 import json
 import threading

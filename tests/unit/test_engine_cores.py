@@ -1,5 +1,6 @@
 """The core budget between real processes: never more than there are, nothing lost to a killed holder."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -104,6 +105,26 @@ def test_who_wants_all_cores_is_not_overtaken_for_ever(tmp_path):
         stop.set()
         for thread in threads:
             thread.join(30)
+
+
+def test_two_that_want_all_cores_never_hold_half_each(tmp_path):
+    budget = CoreBudget(tmp_path, 2)
+
+    def both() -> None:
+        with budget.take(2):
+            pass
+
+    for _ in range(15):
+        # The first core is busy, so the first taker gets the second core and waits: then it is a race for the first.
+        with (tmp_path / "core-0").open("a") as busy:
+            fcntl.flock(busy, fcntl.LOCK_EX)
+            takers = [threading.Thread(target=both, daemon=True) for _ in range(2)]
+            for taker in takers:
+                taker.start()
+            time.sleep(0.02)
+        for taker in takers:
+            taker.join(20)
+        assert not any(taker.is_alive() for taker in takers), "each holds a core and waits for the other's"
 
 
 def test_more_than_there_are_means_all(tmp_path):

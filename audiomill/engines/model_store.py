@@ -4,13 +4,14 @@ Belongs here: what is installed, whether it is what was installed, fetching it f
 Not here: what is in the files.
 """
 
+import fcntl
 import json
 import re
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from hashlib import file_digest, sha256
@@ -85,9 +86,7 @@ class ModelStore:
         """
         if not folder.is_dir() or not any(path.is_file() for path in folder.rglob("*")):
             raise ConfigurationError(f"There are no weights in {str(folder)!r}: it is no folder, or it is empty.")
-        with self._staged(engine, model) as staged:
-            shutil.copytree(folder, staged, dirs_exist_ok=True)
-        return self._read(self._place(engine, model))
+        return self._install(engine, model, lambda staged: shutil.copytree(folder, staged, dirs_exist_ok=True))
 
     def pull(
         self, engine: str, model: str, *, timeout_seconds: float, progress: Fetched | None = None
@@ -101,9 +100,12 @@ class ModelStore:
             return self._read(self._place(engine, model))
         repository = _repository(engine, model)
         sizes = self._sizes(repository, timeout_seconds)
-        with self._staged(engine, model) as staged, _watched(staged, sum(sizes.values()), progress):
-            self._fetch(repository, staged, timeout_seconds)
-        return self._read(self._place(engine, model))
+
+        def fetch(staged: Path) -> None:
+            with _watched(staged, sum(sizes.values()), progress):
+                self._fetch(repository, staged, timeout_seconds)
+
+        return self._install(engine, model, fetch)
 
     def _sizes(self, repository: str, timeout_seconds: float) -> dict[str, int]:
         """Names and sizes of a repository's files; also the quick answer to whether the hub answers at all."""
@@ -144,24 +146,22 @@ class ModelStore:
             code="hub_unreachable",
         )
 
-    @contextmanager
-    def _staged(self, engine: str, model: str) -> Iterator[Path]:
-        """A folder beside the store's that becomes the model's when the block ends well, and goes when it does not."""
+    def _install(self, engine: str, model: str, fill: Callable[[Path], object]) -> InstalledModel:
+        """Fill a folder beside the store's, which then becomes the model's; when filling fails, nothing has changed."""
         place = self._place(engine, model)
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=place.parent) as workspace:
             staged = Path(workspace) / "new"
             staged.mkdir()
-            yield staged
+            fill(staged)
             _write_manifest(staged)
-            with suppress(FileNotFoundError):  # there was none, or another process is replacing it too
-                place.rename(Path(workspace) / "old")
-            try:
+            # One installer swaps at a time: the kernel frees the lock of one that dies.
+            with (self.directory / ".installing").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if place.exists():
+                    place.rename(Path(workspace) / "old")
                 staged.rename(place)
-            except OSError:
-                if not (place / MANIFEST).is_file():
-                    raise
-                # Another process installed the same model a moment ago: theirs is as good.
+                return self._read(place)
 
     def _place(self, engine: str, model: str) -> Path:
         for name in (engine, model):

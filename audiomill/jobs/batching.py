@@ -31,7 +31,9 @@ _FORM = text(
     ),
     -- The oldest of each, locked; what another transaction (a cancellation) holds is passed over this time.
     taken AS (
-        SELECT item.*, row_number() OVER (PARTITION BY item.lane, item.workspace_id ORDER BY item.created_at, item.id) AS turn
+        SELECT item.*, row_number() OVER (
+                   PARTITION BY item.lane, item.workspace_id ORDER BY item.created_at, item.id
+               ) AS turn
         FROM heads, LATERAL (
             SELECT id, lane, workspace_id, stage, engine, model, resource_class, tier, length_class, audio_seconds,
                    created_at

@@ -22,10 +22,14 @@ BREACHES = [
     ("api-knows-no-engine", "api/planted.py", "from audiomill.engines import protocols"),
     ("product-ladder", "audiomill/storage/planted.py", "from audiomill import catalogue"),
     ("product-ladder", "audiomill/engines/planted.py", "from audiomill import jobs"),
+    ("product-ladder", "audiomill/audio/planted.py", "from audiomill import transcripts"),
+    ("product-ladder", "audiomill/transcripts/planted.py", "from audiomill import catalogue"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import engines"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import quality"),
     ("vendors-in-their-place", "audiomill/jobs/planted.py", "import boto3"),
     ("vendors-in-their-place", "api/planted.py", "import stripe"),
+    ("models-in-engines", "ops/planted.py", "def late() -> None:\n    import torch"),
+    ("models-in-engines", "audiomill/quality/planted.py", "import librosa"),
 ]
 
 

@@ -78,8 +78,13 @@ def display_name(filename: str) -> str:
 
 
 def uploaded_object(session: Session, store: ObjectStore, *, workspace_id: str, upload_id: str) -> InputObject:
-    """What was uploaded, as an input. Raises NotFound, Conflict (nothing was uploaded yet)."""
-    upload = session.scalar(select(Upload).where(Upload.id == upload_id, Upload.workspace_id == workspace_id))
+    """What was uploaded, as an input. Raises NotFound, Conflict (nothing was uploaded yet).
+
+    Until this transaction ends no other bytes are put in its place (overwriting.py): what is hashed is what is ordered.
+    """
+    upload = session.scalar(
+        select(Upload).where(Upload.id == upload_id, Upload.workspace_id == workspace_id).with_for_update(read=True)
+    )
     if upload is None:
         raise NotFound(f"There is no upload {upload_id!r} here.", code="upload_not_found")
     try:

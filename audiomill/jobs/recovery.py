@@ -62,13 +62,9 @@ def _of_run(session: Session, run_id: str, batch_id: str | None, attempt: int | 
     batch = session.scalar(select(Batch).where(Batch.run_id == run_id, Batch.state == "running").with_for_update())
     if batch is None and batch_id is not None:
         batch = session.scalar(
+            # The attempt proves that the run was asked for, also before the batching sensor noted that it was.
             select(Batch)
-            .where(
-                Batch.id == batch_id,
-                Batch.state == "formed",
-                Batch.attempt == attempt,
-                Batch.requested_at.is_not(None),
-            )
+            .where(Batch.id == batch_id, Batch.state == "formed", Batch.attempt == attempt)
             .with_for_update()
         )
     return batch

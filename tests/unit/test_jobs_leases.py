@@ -201,6 +201,18 @@ def test_a_run_that_broke_before_it_claimed_is_found_by_its_tags(database: Datab
         assert late is None
 
 
+def test_a_run_that_broke_before_anyone_noted_that_it_was_asked_for(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1))
+    with database.session() as session:
+        (batch_id,) = form_batches(session, settings)
+    with database.session() as session:
+        assert recovery.run_failed(
+            session, run_id="run-0", reason="import error", settings=settings, batch_id=batch_id, attempt=1
+        )
+    with database.session() as session:
+        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:2"]
+
+
 def test_the_file_that_breaks_the_engine_fails_alone(database: Database, settings: Settings) -> None:
     batch_of(database, settings, 9)
     with database.session() as session:

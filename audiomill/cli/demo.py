@@ -21,7 +21,7 @@ TEXT = (
 )
 EMBEDDED_NOTE = (
     "The weights of faster-whisper are not here and the hub does not give them: the embedded pocketsphinx "
-    "transcribes instead. It knows US English only, hears about one word in five of clearly read speech "
+    "transcribes instead. It knows US English only, hears more than one word in four of clearly read speech "
     "wrong, and most words of a synthetic voice."
 )
 

@@ -21,7 +21,8 @@ from audiomill.audio import Audio
 from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak_library import EVENT_WORD, Event, Voice, session, version, voices
+from audiomill.engines.espeak_library import EVENT_WORD, Event, Voice, data_folder, session, version, voices
+from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Speech, Usage
 from audiomill.errors import AudiomillError, BadInput, CustomerError, EngineUnavailable
 from audiomill.transcripts import Word
@@ -66,8 +67,8 @@ class Espeak:
 
     @property
     def identity(self) -> EngineIdentity:
-        """The library's version; the data belongs to it."""
-        return EngineIdentity("espeak-ng", version(), None, None)
+        """The library's version and the hash of its data: voices, dictionaries, phonemes."""
+        return EngineIdentity("espeak-ng", version(), None, folder_sha256(data_folder()))
 
     @property
     def usage(self) -> Usage:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import espeakng_loader
 
@@ -145,7 +146,7 @@ def session() -> Iterator[Session]:
     with _lock:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         try:
-            rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _DO_NOT_EXIT)
+            rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data_folder()).encode(), _DO_NOT_EXIT)
             if rate <= 0:
                 raise EngineFailed(f"espeak-ng did not start (error {rate}): is its data folder complete?")
             try:
@@ -157,6 +158,11 @@ def session() -> Iterator[Session]:
 
 
 @lru_cache(maxsize=1)
+def data_folder() -> Path:
+    """Where its voices, dictionaries and phonemes are."""
+    return Path(espeakng_loader.get_data_path())
+
+
 def version() -> str:
     """The library's version, such as `1.52.0`."""
     with session() as opened:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from hashlib import file_digest, sha256
 from pathlib import Path
 
 import httpx
 
+from audiomill.engines.model_hash import file_sha256, files_sha256
 from audiomill.errors import BadRequest, ConfigurationError, EngineUnavailable
 
 Fetched = Callable[[int, int], None]
@@ -75,7 +75,7 @@ class ModelStore:
                 raise EngineUnavailable(_changed(engine, model, f"{name} is gone"), code="weights_changed")
             status = file.stat()
             same = status.st_size == entry["size"] and status.st_mtime_ns == entry["mtime_ns"]
-            if not same and _hash(file) != entry["sha256"]:
+            if not same and file_sha256(file) != entry["sha256"]:
                 raise EngineUnavailable(_changed(engine, model, f"{name} has changed"), code="weights_changed")
         return self._read(folder)
 
@@ -200,21 +200,16 @@ def _repository(engine: str, model: str) -> str:
     return repositories[model]
 
 
-def _hash(file: Path) -> str:
-    with file.open("rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()
-
-
 def _write_manifest(folder: Path) -> None:
     files = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
         status = file.stat()
         files[str(file.relative_to(folder))] = {
-            "sha256": _hash(file),
+            "sha256": file_sha256(file),
             "size": status.st_size,
             "mtime_ns": status.st_mtime_ns,
         }
-    whole = sha256("".join(f"{name}\0{entry['sha256']}\n" for name, entry in files.items()).encode()).hexdigest()
+    whole = files_sha256({name: str(entry["sha256"]) for name, entry in files.items()})
     (folder / MANIFEST).write_text(json.dumps({"sha256": whole, "files": files}, indent=1))
 
 

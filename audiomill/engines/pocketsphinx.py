@@ -23,6 +23,7 @@ from audiomill.catalogue.parameters import TranscribeParameters
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines import pocketsphinx_worker as worker
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.phrases import phrases
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, recogniser_samples, utterances
@@ -64,12 +65,12 @@ class Pocketsphinx:
 
     @property
     def identity(self) -> EngineIdentity:
-        """The package's version; the model belongs to it."""
+        """The package's version and the hash of the model that it carries."""
         try:
             version = package_version("pocketsphinx")
         except PackageNotFoundError:
             version = "unknown"
-        return EngineIdentity("pocketsphinx", version, "en-us", None)
+        return EngineIdentity("pocketsphinx", version, "en-us", folder_sha256(worker.model_folder()))
 
     @property
     def usage(self) -> Usage:

@@ -48,6 +48,13 @@ def start(budget_directory: Path, cores: int) -> None:
         _build()
 
 
+def model_folder() -> Path:
+    """Where the package's US English model is: the one that a decoder takes by default."""
+    from pocketsphinx import get_model_path
+
+    return Path(get_model_path("en-us"))
+
+
 def _build() -> "Decoder":
     from pocketsphinx import Decoder
 

@@ -214,3 +214,4 @@ def test_models_and_gpus_are_refused(engine):
 
 def test_identity_names_the_library(engine):
     assert engine.identity.version.startswith("1.5")
+    assert len(engine.identity.model_sha256) == 64

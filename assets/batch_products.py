@@ -19,6 +19,13 @@ from audiomill.catalogue.stages import Stage
 from ops.claim import STEPS, claim_op
 from ops.close import CHECK_NAME, close_op, failed_share_op
 
+FINDING = (
+    "A partition is a batch. Its jobs: `audiomill jobs list --batch <partition>`; a run's: `audiomill jobs list --run "
+    "<run id>`. The batch and the run of a job: `audiomill jobs show <job>`. A batch may be materialised again: what "
+    "is complete stays, and what failed is tried again."
+)
+"""How an operator gets from here to the jobs and back; shown with each product."""
+
 
 def partitions_name(stage: Stage) -> str:
     """Name of a stage's own set of partition keys: in a shared set each grid would show the others' batches."""
@@ -33,6 +40,7 @@ def batch_product(
     code_version: raised when the same input would come out differently; without it the run id would take its place.
     """
     batches = DynamicPartitionsDefinition(name=partitions_name(stage))
+    description = f"{description}\n\n{FINDING}"
     with warnings.catch_warnings():
         # A preview in Dagster 1.13; without it the check could not say which batch it speaks of.
         warnings.simplefilter("ignore", PreviewWarning)

@@ -44,11 +44,12 @@ def close_op(stage: str) -> OpDefinition:
             rows = batch_jobs(session, batch_id)
             manifest = batch_manifest(session, batch_id)
         # Before the lease goes: when the store is away the run fails, and the batch is tried again as a whole.
+        # The table last: with hundreds of lines, what stands below it is not found.
         report = {
-            **figures(rows),
             "engine": MetadataValue.text(" ".join(filter(None, (batch.engine, batch.model)))),
-            "table": job_table(rows),
+            **figures(rows),
             **links(store.get(), batch, rows, manifest, settings.get()),
+            "table": job_table(rows),
         }
         with database.get().session() as session:
             leases.close(session, claim)

@@ -98,7 +98,7 @@ class _Stream(Generic[Payload, Result]):
             self._call_engine()
             pending: set[Future[object]] = set()
             for futures in (self._flight.preparing, self._flight.calls, self._flight.finishing):
-                pending.update(futures)  # type: ignore[arg-type] - of different results
+                pending.update(futures)  # type: ignore[arg-type]  # of different results
             done, _ = wait(pending, timeout=1, return_when=FIRST_COMPLETED)
             for future in done:
                 self._advance(future)
@@ -177,14 +177,14 @@ class _Stream(Generic[Payload, Result]):
         """Take an item, or a group, from one step to the next."""
         flight = self._flight
         if future in flight.preparing:
-            item = flight.preparing.pop(future)  # type: ignore[arg-type] - found there
+            item = flight.preparing.pop(future)  # type: ignore[arg-type]  # found there
             prepared = self._outcome(future, item)
             if isinstance(prepared, Prepared):
                 self._made_ready(prepared)
         elif future in flight.calls:
-            self._called(future, flight.calls.pop(future))  # type: ignore[arg-type] - found there
+            self._called(future, flight.calls.pop(future))  # type: ignore[arg-type]  # found there
         else:
-            prepared = flight.finishing.pop(future)  # type: ignore[arg-type] - found there
+            prepared = flight.finishing.pop(future)  # type: ignore[arg-type]  # found there
             finished = self._outcome(future, prepared.item)
             if isinstance(finished, Finished):
                 self._ended(prepared, finished)
@@ -201,7 +201,7 @@ class _Stream(Generic[Payload, Result]):
             log.warning("engine broke", jobs=[prepared.item.job_id for prepared in pack], error=str(error))
             self._flight.alone.extend(pack)
             return
-        results, elapsed = future.result()  # type: ignore[misc] - a call's
+        results, elapsed = future.result()  # type: ignore[misc]  # a call's
         total = sum(prepared.seconds for prepared in pack) or 1.0
         for prepared, result in zip(pack, results, strict=True):
             if isinstance(result, CustomerError):

@@ -149,8 +149,11 @@ def _receipt(
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,
         made_at=datetime.now(UTC),
-        checks=tuple(
-            CheckPart(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
-            for check in made.checks
+        checks=(
+            *(CheckPart(name=flaw.code, passed=False) for flaw in prepared.flaws),
+            *(
+                CheckPart(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
+                for check in made.checks
+            ),
         ),
     )

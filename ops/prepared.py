@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from audiomill.audio import Audio
+from audiomill.audio import Audio, Flaw
 from audiomill.engines.protocols import Engine, Progress
 from audiomill.errors import AudiomillError
 from audiomill.jobs.leases import ClaimedItem
@@ -24,6 +24,7 @@ class Prepared(Generic[Payload, Result]):
     artifact_key: names what the stage will make of this input with these parameters.
     known: the result of an earlier job with the same artifact key; the engine need not run.
     folder: of this item alone; removed when it has ended.
+    flaws: what is wrong with an input that can be worked on all the same; the receipt names them.
     """
 
     item: ClaimedItem
@@ -35,6 +36,7 @@ class Prepared(Generic[Payload, Result]):
     artifact_key: str
     folder: Path
     known: Result | None = None
+    flaws: tuple[Flaw, ...] = ()
 
 
 @dataclass(frozen=True)

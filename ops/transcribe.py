@@ -51,6 +51,7 @@ class Transcribing:
             artifact_key=key,
             folder=folder,
             known=None if stored is None else parse_json(stored),
+            flaws=decoded.flaws,
         )
 
     def run(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from audiomill.errors import BadInput, NotFound
+from audiomill.errors import BadInput, Conflict, NotFound
 from audiomill.jobs.leases import ClaimedItem
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
@@ -12,15 +12,31 @@ _BYTES_PER_CHARACTER = 4
 
 
 def fetch_input(store: ObjectStore, item: ClaimedItem, path: Path, settings: Settings) -> str:
-    """Copy an item's input to a file and return its SHA-256. Raises BadInput (gone), LimitExceeded."""
+    """Copy an item's input to a file and return its SHA-256. Raises BadInput (gone, changed), LimitExceeded.
+
+    What is worked on is what was ordered: its SHA-256 where that is known, else the store's version of then.
+    """
     limits = settings.limits
     most = limits.max_text_characters * _BYTES_PER_CHARACTER + 3 if item.kind == "text" else limits.max_bytes
+    version = item.object_version if item.input_sha256 is None else None
     try:
-        return store.fetch(item.object_key, path, max_bytes=most)
+        sha256 = store.fetch(item.object_key, path, max_bytes=most, version=version)
     except NotFound as error:
         raise BadInput(
             f"{item.filename!r} was deleted before it could be read. Send it again.", code="input_gone"
         ) from error
+    except Conflict as error:
+        raise _changed(item) from error
+    if item.input_sha256 not in {None, sha256}:
+        raise _changed(item)
+    return sha256
+
+
+def _changed(item: ClaimedItem) -> BadInput:
+    return BadInput(
+        f"{item.filename!r} was replaced by other bytes after it was ordered. Order it again as it is now.",
+        code="input_changed",
+    )
 
 
 def read_text(path: Path, filename: str) -> str:

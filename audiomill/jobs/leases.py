@@ -5,7 +5,7 @@ that was thought dead and wakes up can write nothing.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text, update
@@ -22,7 +22,7 @@ from audiomill.settings import Settings
 
 @dataclass(frozen=True)
 class ClaimedItem:
-    """A work item as the run that owns it sees it."""
+    """A work item as the run that owns it sees it. `input_sha256` is known of texts, and of what was read before."""
 
     id: str
     job_id: str
@@ -37,6 +37,7 @@ class ClaimedItem:
     filename: str
     size_bytes: int
     attempts: int
+    input_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,12 @@ def claim(session: Session, *, batch_id: str, stage: str, run_id: str, settings:
     now = session.execute(select(func.clock_timestamp())).scalar_one()
     owned_by_another = batch.state == "running" and batch.run_id != run_id
     if owned_by_another and batch.lease_expires_at is not None and batch.lease_expires_at > now:
-        raise LeaseRefused(f"Batch {batch_id} is being worked on by the run {batch.run_id}.", code="batch_in_use")
+        raise LeaseRefused(
+            f"Batch {batch_id} is being worked on by the run {batch.run_id}. If that run has ended, the batch begins "
+            f"again by itself, at {batch.lease_expires_at.astimezone(UTC):%H:%M:%S} UTC at the latest, and needs no "
+            "run of yours.",
+            code="batch_in_use",
+        )
     run_again = batch.state == "closed"
     batch.state = "running"
     batch.run_id = run_id
@@ -132,6 +138,7 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
             filename=recording.filename,
             size_bytes=recording.size_bytes,
             attempts=item.attempts,
+            input_sha256=recording.sha256,
         )
         for item, job, recording in rows
     )

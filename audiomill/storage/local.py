@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from audiomill.errors import NotFound, StorageUnavailable
+from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.storage import local_files
 from audiomill.storage.grants import Grant, Grants
 from audiomill.storage.http_headers import media_type_of
 from audiomill.storage.local_listing import walk
 from audiomill.storage.receiving import Receiver
-from audiomill.storage.store import ObjectInfo, Page, SignedUrl
+from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed
 
 _CHUNK = 1024 * 1024
 
@@ -81,14 +81,16 @@ class LocalStore:
         with self._mapped(key), self._reading(key) as file:
             return file.read()
 
-    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None) -> str:
-        """Copy an object to a file and return its SHA-256. Leaves no file behind when it raises."""
+    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None, version: str | None = None) -> str:
+        """Copy an object to a file and return its SHA-256, which is its version too."""
         with self._mapped(key):
             source = self._reading(key)
         with source, Receiver(path, max_bytes) as receiver:
             receiver.expect(os.fstat(source.fileno()).st_size)
             while chunk := self._read(key, source):
                 receiver.write(chunk)
+            if version is not None and receiver.sha256 != version:
+                raise object_changed(key)
         return receiver.sha256
 
     def stat(self, key: str) -> ObjectInfo:
@@ -172,6 +174,12 @@ class LocalStore:
                 raise local_files.clashes(key) from error
             if folder or isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
                 raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
+            if isinstance(error, PermissionError) and not writing:
+                # One file with the wrong owner is not a store that is away: it must not hold up all the others.
+                raise BadRequest(
+                    f"The file {key!r} may not be read by audiomill. Let its user read it, or drop it again.",
+                    code="object_unreadable",
+                ) from error
             raise StorageUnavailable(f"The store cannot read or write: {error.strerror}.") from error
 
 

@@ -17,7 +17,7 @@ from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.settings import StorageSettings
 from audiomill.storage.http_headers import content_disposition
 from audiomill.storage.receiving import Receiver
-from audiomill.storage.store import ObjectInfo, Page, SignedUrl
+from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed
 
 MAX_KEY_BYTES = 1024
 """Amazon S3 user guide, object key names; the prefix counts."""
@@ -88,22 +88,30 @@ class S3Store:
             self._client.download_fileobj(place["Bucket"], place["Key"], buffer, Config=_TRANSFERS)
         return buffer.getvalue()
 
-    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None) -> str:
-        """Copy an object to a file, large ones in parts, and return its SHA-256. No file is left when it raises."""
+    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None, version: str | None = None) -> str:
+        """Copy an object to a file, large ones in parts, and return its SHA-256. Asks for the tag before and after."""
         place = self._at(key)
         with Receiver(path, max_bytes) as receiver:
-            if max_bytes is not None:
-                receiver.expect(self.stat(key).size_bytes)
+            if max_bytes is not None or version is not None:
+                receiver.expect(self._unchanged(key, version).size_bytes)
             with _mapped(key):
                 # The receiver cannot seek, so the transfer manager hands it the parts in order: hashed as they come.
                 self._client.download_fileobj(place["Bucket"], place["Key"], receiver, Config=_TRANSFERS)
+            if version is not None:
+                self._unchanged(key, version)
         return receiver.sha256
+
+    def _unchanged(self, key: str, version: str | None) -> ObjectInfo:
+        info = self.stat(key)
+        if version is not None and info.version != version:
+            raise object_changed(key)
+        return info
 
     def stat(self, key: str) -> ObjectInfo:
         """What listing would show."""
         with _mapped(key):
             head = self._client.head_object(**self._at(key))
-        return ObjectInfo(key, int(head["ContentLength"]), _tag(head), math.inf)
+        return _info(key, head["ContentLength"], _tag(head))
 
     def version(self, key: str) -> str:
         """The entity tag."""
@@ -119,8 +127,7 @@ class S3Store:
                 Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=min(limit, 1000), **bound
             )
         objects = tuple(
-            ObjectInfo(row["Key"].removeprefix(self._prefix), int(row["Size"]), _tag(row), math.inf)
-            for row in answer.get("Contents", [])
+            _info(row["Key"].removeprefix(self._prefix), row["Size"], _tag(row)) for row in answer.get("Contents", [])
         )
         more = objects[-1].key if answer.get("IsTruncated") and objects else None
         return Page(tuple(found for found in objects if found.key and not found.key.endswith("/")), more)
@@ -172,6 +179,10 @@ class S3Store:
 
 def _bad_key(why: str) -> BadRequest:
     return BadRequest(f"The object name cannot be used: {why}. Rename the file.", code="bad_key")
+
+
+def _info(key: str, size_bytes: int, tag: str) -> ObjectInfo:
+    return ObjectInfo(key, int(size_bytes), tag, math.inf, tag)
 
 
 def _tag(answer: dict[str, Any]) -> str:

@@ -1,12 +1,15 @@
 """The object store protocol. Keys are slash-separated text without a leading slash; bytes are immutable once put.
 
-Errors: NotFound (code `object_not_found`) where a key is absent; StorageUnavailable after retries.
+Errors: NotFound (code `object_not_found`) where a key is absent; BadRequest (`object_unreadable`) for one object that
+the store has and does not give us; StorageUnavailable after retries.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from audiomill.errors import Conflict
 
 
 @dataclass(frozen=True)
@@ -15,12 +18,14 @@ class ObjectInfo:
 
     signature: cheap to get, changes whenever the object is written (S3: the entity tag; local: times, size, inode).
     settled_seconds: how long it has been unchanged, by the store's clock (S3 objects appear whole).
+    version: what `version` would say, where the store knows it without reading the object; else None.
     """
 
     key: str
     size_bytes: int
     signature: str
     settled_seconds: float
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class SignedUrl:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+def object_changed(key: str) -> Conflict:
+    """The error for an object that is no longer what the caller knew."""
+    return Conflict(f"The object {key!r} was written again meanwhile.", code="object_changed")
+
+
 class ObjectStore(Protocol):
     """Where bytes live. Every implementation passes tests/unit/test_storage_contract.py."""
 
@@ -56,8 +66,12 @@ class ObjectStore(Protocol):
         """Read a small object whole."""
         ...
 
-    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None) -> str:
-        """Copy an object to a file and return the SHA-256 (hex) of what was written. Raises LimitExceeded."""
+    def fetch(self, key: str, path: Path, *, max_bytes: int | None = None, version: str | None = None) -> str:
+        """Copy an object to a file and return the SHA-256 (hex) of what was written.
+
+        Raises LimitExceeded, and Conflict (`object_changed`) when it is not the `version` that was asked for. No file
+        is left when it raises.
+        """
         ...
 
     def stat(self, key: str) -> ObjectInfo:

@@ -29,7 +29,15 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
-from audiomill.errors import BadRequest, ConfigurationError, LimitExceeded, NotFound, StorageUnavailable, Unauthorized
+from audiomill.errors import (
+    BadRequest,
+    ConfigurationError,
+    Conflict,
+    LimitExceeded,
+    NotFound,
+    StorageUnavailable,
+    Unauthorized,
+)
 from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectInfo, ObjectStore, open_store
 from audiomill.storage.local import LocalStore
@@ -197,6 +205,43 @@ def test_version_and_signature_follow_the_content(store: ObjectStore, base: str)
     assert store.stat(base + "a").signature != signature
     store.put_bytes(base + "a", b"one")
     assert store.version(base + "a") == first
+
+
+def test_a_version_that_listing_tells_is_the_objects_version(store: ObjectStore, base: str) -> None:
+    store.put_bytes(base + "a", b"one")
+    (listed,) = store.list_page(base).objects
+    for info in (listed, store.stat(base + "a")):
+        assert info.version in {None, store.version(base + "a")}
+
+
+def test_an_object_that_was_written_again_is_not_fetched_as_what_it_was(
+    store: ObjectStore, base: str, tmp_path: Path
+) -> None:
+    store.put_bytes(base + "a", b"one")
+    version = store.version(base + "a")
+    assert store.fetch(base + "a", tmp_path / "out", version=version) == hashlib.sha256(b"one").hexdigest()
+    store.put_bytes(base + "a", b"two")
+    with pytest.raises(Conflict) as caught:
+        store.fetch(base + "a", tmp_path / "out", version=version)
+    assert caught.value.code == "object_changed"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_object_that_is_written_again_while_it_is_fetched(
+    s3_store: ObjectStore, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_store.put_bytes(base + "a", b"one")
+    version = s3_store.version(base + "a")
+    read = s3_store._client.download_fileobj
+
+    def overwritten_first(*arguments: object, **keywords: object) -> None:
+        s3_store.put_bytes(base + "a", b"two")
+        read(*arguments, **keywords)
+
+    monkeypatch.setattr(s3_store._client, "download_fileobj", overwritten_first)
+    with pytest.raises(Conflict):
+        s3_store.fetch(base + "a", tmp_path / "out", version=version)
+    assert not (tmp_path / "out").exists()
 
 
 def test_settled_seconds_are_never_negative(store: ObjectStore, base: str) -> None:
@@ -478,6 +523,21 @@ def test_a_disk_that_is_full_is_the_operators(own: LocalStore, monkeypatch: pyte
         own.put_bytes("a", b"x")
     monkeypatch.undo()
     assert list(own.root.iterdir()) == []
+
+
+def test_a_file_that_may_not_be_read_is_not_a_store_that_is_away(
+    own: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.put_bytes("inbox/a", b"x")
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    # Not by chmod: the tests may run as root, who reads all.
+    monkeypatch.setattr("audiomill.storage.local_files.open_file", refused)
+    with pytest.raises(BadRequest) as caught:
+        own.version("inbox/a")
+    assert caught.value.code == "object_unreadable"
 
 
 def test_a_store_whose_disk_went_says_so(own: LocalStore) -> None:

@@ -1,0 +1,72 @@
+"""Fetching an input: what is worked on is what was ordered."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from audiomill.errors import BadInput
+from audiomill.jobs.inputs import stored_text
+from audiomill.jobs.leases import ClaimedItem
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+from audiomill.storage.local import LocalStore
+from ops.fetching import fetch_input
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store", secret="secret", public_url="http://api.test")
+
+
+def item(store: ObjectStore, key: str, *, sha256: str | None = None, kind: str = "audio") -> ClaimedItem:
+    return ClaimedItem(
+        id="item_1",
+        job_id="job_1",
+        workspace_id="acme",
+        capability="transcribe",
+        stage="transcribe",
+        parameters={},
+        recording_id="rec_1",
+        object_key=key,
+        object_version=store.version(key),
+        kind=kind,
+        filename="a.wav",
+        size_bytes=3,
+        attempts=1,
+        input_sha256=sha256,
+    )
+
+
+def test_an_input_that_is_as_it_was_ordered(objects: LocalStore, tmp_path: Path) -> None:
+    objects.put_bytes("inbox/a.wav", b"one")
+    one = hashlib.sha256(b"one").hexdigest()
+    assert fetch_input(objects, item(objects, "inbox/a.wav"), tmp_path / "in", Settings()) == one
+
+
+@pytest.mark.parametrize("sha256", [None, hashlib.sha256(b"one").hexdigest()])
+def test_an_input_that_was_replaced_after_it_was_ordered(
+    objects: LocalStore, tmp_path: Path, sha256: str | None
+) -> None:
+    objects.put_bytes("inbox/a.wav", b"one")
+    ordered = item(objects, "inbox/a.wav", sha256=sha256)
+    objects.put_bytes("inbox/a.wav", b"two")
+    with pytest.raises(BadInput, match="Order it again") as caught:
+        fetch_input(objects, ordered, tmp_path / "in", Settings())
+    assert caught.value.code == "input_changed"
+
+
+def test_a_text_is_known_by_its_hash_whatever_the_store_calls_its_version(objects: LocalStore, tmp_path: Path) -> None:
+    given = stored_text(objects, workspace_id="acme", text="Good morning.", settings=Settings())
+    ordered = replace(item(objects, given.key, sha256=given.sha256, kind="text"), object_version="another-tag")
+    assert fetch_input(objects, ordered, tmp_path / "in", Settings()) == given.sha256
+
+
+def test_an_input_that_is_gone(objects: LocalStore, tmp_path: Path) -> None:
+    objects.put_bytes("inbox/a.wav", b"one")
+    ordered = item(objects, "inbox/a.wav")
+    objects.delete("inbox/a.wav")
+    with pytest.raises(BadInput) as caught:
+        fetch_input(objects, ordered, tmp_path / "in", Settings())
+    assert caught.value.code == "input_gone"

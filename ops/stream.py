@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic
+from typing import Generic, cast
 
 import structlog
 
@@ -201,7 +201,7 @@ class _Stream(Generic[Payload, Result]):
             log.warning("engine broke", jobs=[prepared.item.job_id for prepared in pack], error=str(error))
             self._flight.alone.extend(pack)
             return
-        results, elapsed = future.result()  # type: ignore[misc]  # a call's
+        results, elapsed = cast("tuple[list[Result | AudiomillError], float]", future.result())
         total = sum(prepared.seconds for prepared in pack) or 1.0
         for prepared, result in zip(pack, results, strict=True):
             if isinstance(result, CustomerError):

@@ -35,13 +35,12 @@ MOST_DAYS = 7
 def inbox(
     context: SensorEvaluationContext, database: DatabaseResource, store: StoreResource, settings: SettingsResource
 ) -> SensorResult:
-    """Take up to `pages_per_tick` pages, a transaction each. The cursor is the place in the sweep."""
+    """Take up to `pages_per_tick` pages, each committed by itself. The cursor is the place in the sweep."""
     began = time.monotonic()
     after = context.cursor or None
     submitted = rejected = waiting = 0
     for _ in range(settings.get().inbox.pages_per_tick):
-        with database.get().session() as session:
-            tally = take_page(session, store.get(), after=after, settings=settings.get())
+        tally = take_page(database.get(), store.get(), after=after, settings=settings.get())
         submitted += tally.submitted
         rejected += tally.rejected
         waiting += tally.waiting

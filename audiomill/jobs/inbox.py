@@ -7,7 +7,7 @@ and one query a page.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import rfc8785
@@ -16,15 +16,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.recipes import recipe
+from audiomill.database.connection import Database
 from audiomill.database.tables import InboxEntry, Workspace
 from audiomill.errors import BadRequest, CustomerError, EngineUnavailable, NotFound
 from audiomill.jobs.inputs import display_name
-from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob, recording_too_large, submit
 from audiomill.settings import Settings
-from audiomill.storage import ObjectInfo, ObjectStore
+from audiomill.storage import ObjectInfo, ObjectStore, Page
 from audiomill.storage.keys import INBOX
 
 _LOCK = 7_236_120_003
+
+MOST_READ_BYTES = 2 * 1024**3
+"""Files read in one page: SHA-256 takes some 3 s for so many, a slow disk 20 s, and a sensor's tick may last 60."""
 
 
 @dataclass(frozen=True)
@@ -59,49 +63,107 @@ class _Found:
     version: str
 
 
-def take_page(session: Session, store: ObjectStore, *, after: str | None, settings: Settings) -> InboxTally:
-    """Take one page of the inbox. Safe with several takers: while one is at it, another takes nothing."""
+@dataclass(frozen=True)
+class _Entry:
+    """What is noted of an object."""
+
+    signature: str | None
+    version: str | None
+    outcome: str | None
+
+    def settles(self, info: ObjectInfo) -> bool:
+        """Whether nothing is left to do for the object as it is. A wrong place may become a right one later."""
+        return self.signature == info.signature and (self.outcome == "submitted" or self.version is not None)
+
+
+_NEW = _Entry(None, None, None)
+
+
+@dataclass
+class _Look:
+    """A page looked at: what is in its place, what cannot be, and where the rest begins."""
+
+    next_after: str | None
+    looked_at: int = 0
+    waiting: int = 0
+    found: list[_Found] = field(default_factory=list)
+    refused: list[tuple[ObjectInfo, str]] = field(default_factory=list)
+
+
+def take_page(database: Database, store: ObjectStore, *, after: str | None, settings: Settings) -> InboxTally:
+    """Take one page of the inbox. Safe with several takers: while one submits, another takes nothing.
+
+    Files are read (a local store must, to know their version) between two transactions, so that nothing is locked
+    meanwhile; and no more than `MOST_READ_BYTES` of them, or one file: what is left of the page is the next page.
+    """
     page = store.list_page(INBOX, after=after, limit=settings.inbox.page_size)
-    if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
-        return InboxTally(0, 0, 0, 0, after)
-    known = {
-        row.object_key: (row.signature, row.version, row.outcome)
-        for row in session.execute(
-            select(InboxEntry.object_key, InboxEntry.signature, InboxEntry.version, InboxEntry.outcome).where(
-                InboxEntry.object_key.in_([info.key for info in page.objects])
-            )
-        )
-    }
-    workspaces = set(session.scalars(select(Workspace.id)))
-    taken: list[_Found] = []
-    rejected = waiting = 0
+    with database.session() as session:
+        known = _known(session, page.objects)
+        workspaces = set(session.scalars(select(Workspace.id)))
+    look = _look(store, page, known, workspaces, settings)
+    with database.session() as session:
+        if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
+            return InboxTally(0, 0, 0, 0, after)
+        # Another taker may have been through this page since we looked.
+        current = _known(session, [found.info for found in look.found] + [info for info, _ in look.refused])
+        refused = [(info, why) for info, why in look.refused if current.get(info.key, _NEW).signature != info.signature]
+        for info, why in refused:
+            _note(session, [info], outcome="rejected", reason=why)
+        taken = []
+        for found in look.found:
+            entry = current.get(found.info.key, _NEW)
+            if entry.settles(found.info):
+                continue
+            if entry.version == found.version and entry.outcome == "submitted":
+                # Written again with the same bytes.
+                _note(session, [found.info], outcome="submitted", version=found.version)
+            else:
+                taken.append(found)
+        submitted, rejected, later = _submit(session, taken, settings)
+    return InboxTally(look.looked_at, submitted, len(refused) + rejected, look.waiting + later, look.next_after)
+
+
+def _known(session: Session, infos: Sequence[ObjectInfo]) -> dict[str, _Entry]:
+    columns = (InboxEntry.object_key, InboxEntry.signature, InboxEntry.version, InboxEntry.outcome)
+    rows = session.execute(select(*columns).where(InboxEntry.object_key.in_([info.key for info in infos])))
+    return {row.object_key: _Entry(row.signature, row.version, row.outcome) for row in rows}
+
+
+def _look(store: ObjectStore, page: Page, known: dict[str, _Entry], workspaces: set[str], settings: Settings) -> _Look:
+    """Find what is to be taken, and its versions."""
+    look = _Look(next_after=page.next_after)
+    read_bytes = 0
     for info in page.objects:
-        entry = known.get(info.key)
-        unchanged = entry is not None and entry[0] == info.signature
-        if entry is not None and unchanged and (entry[2] == "submitted" or entry[1] is not None):
+        entry = known.get(info.key, _NEW)
+        if entry.settles(info):
+            look.looked_at += 1
             continue
         if info.settled_seconds < settings.inbox.settle_seconds:
-            waiting += 1
+            look.looked_at += 1
+            look.waiting += 1
             continue
+        if info.version is None and read_bytes and read_bytes + info.size_bytes > MOST_READ_BYTES:
+            look.next_after = page.objects[look.looked_at - 1].key
+            break
+        look.looked_at += 1
         try:
             workspace_id, recipe_name = _place(info.key, workspaces)
-            version = store.version(info.key)
+            if info.size_bytes > settings.limits.max_bytes:
+                raise recording_too_large(display_name(info.key), info.size_bytes, settings)
+            version = info.version
+            if version is None:
+                version = store.version(info.key)
+                read_bytes += info.size_bytes
         except NotFound:
             # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
             continue
-        except BadRequest as error:
-            # Looked at anew with each sweep, since its workspace may be made later; said once.
-            if not unchanged:
-                _note(session, [info], outcome="rejected", reason=error.message)
-                rejected += 1
+        except CustomerError as error:
+            # Looked at anew with each sweep, since its workspace may be made, or the limit raised, later; said once.
+            if entry.signature != info.signature:
+                look.refused.append((info, error.message))
             continue
-        if entry is not None and entry[1] == version and entry[2] == "submitted":
-            # Written again with the same bytes.
-            _note(session, [info], outcome="submitted", version=version)
-            continue
-        taken.append(_Found(info, workspace_id, recipe_name, version))
-    submitted, refused, later = _submit(session, taken, settings)
-    return InboxTally(len(page.objects), submitted, rejected + refused, waiting + later, page.next_after)
+        look.found.append(_Found(info, workspace_id, recipe_name, version))
+    return look
 
 
 def _place(key: str, workspaces: set[str]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from audiomill.database.tables import Upload
 from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound
 from audiomill.jobs.identifiers import new_id
-from audiomill.jobs.submission import InputObject
+from audiomill.jobs.submission import InputObject, recording_too_large
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore, SignedUrl
 from audiomill.storage.keys import text_key, upload_key
@@ -47,11 +47,7 @@ def create_upload(
     if size_bytes <= 0:
         raise BadInput(f"{name!r} is empty. Choose a file with something in it.", code="empty_file")
     if size_bytes > settings.limits.max_bytes:
-        raise LimitExceeded(
-            f"{name!r} is {size_bytes / 1e9:.1f} GB; a recording may have {settings.limits.max_bytes / 1e9:.1f} GB. "
-            "Split it, or compress it.",
-            code="recording_too_large",
-        )
+        raise recording_too_large(name, size_bytes, settings)
     upload_id = new_id("upl")
     key = upload_key(workspace_id, upload_id)
     seconds = settings.storage.signed_url_seconds
@@ -89,7 +85,7 @@ def uploaded_object(session: Session, store: ObjectStore, *, workspace_id: str, 
         raise NotFound(f"There is no upload {upload_id!r} here.", code="upload_not_found")
     try:
         info = store.stat(upload.object_key)
-        version = store.version(upload.object_key)
+        version = info.version or store.version(upload.object_key)
     except NotFound as error:
         raise Conflict(
             f"Nothing was uploaded to {upload_id} yet. Send the bytes to its URL first.", code="upload_missing"

@@ -139,11 +139,7 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
     orders = []
     for new in jobs:
         if new.input.size_bytes > settings.limits.max_bytes:
-            raise LimitExceeded(
-                f"{new.input.filename!r} is {new.input.size_bytes / 1e9:.1f} GB; a recording may have "
-                f"{settings.limits.max_bytes / 1e9:.1f} GB. Split it, or compress it.",
-                code="recording_too_large",
-            )
+            raise recording_too_large(new.input.filename, new.input.size_bytes, settings)
         cache_key = rfc8785.dumps([new.recipe, new.parameters])
         if cache_key not in known:
             base = recipe(new.recipe)
@@ -155,6 +151,19 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
             known[cache_key] = (ordered, frozen, choice)
         orders.append(_Order(new, *known[cache_key]))
     return orders
+
+
+def recording_too_large(filename: str, size_bytes: int, settings: Settings) -> LimitExceeded:
+    """The error for a recording above the limit of this installation."""
+    return LimitExceeded(
+        f"{filename!r} is {_size(size_bytes)}; a recording may have {_size(settings.limits.max_bytes)}. "
+        "Split it, or compress it.",
+        code="recording_too_large",
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e8 else f"{size_bytes:,} bytes"  # noqa: PLR2004 - 0.1 GB
 
 
 def _recordings(session: Session, workspace_id: str, orders: Sequence[_Order]) -> dict[tuple[str, str], str]:

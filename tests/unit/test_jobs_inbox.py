@@ -1,6 +1,7 @@
 """The inbox: every object taken once, or refused with a reason; nothing passed over, nothing twice."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from sqlalchemy import select
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability, Job, Recording
+from audiomill.errors import BadRequest
 from audiomill.jobs.inbox import InboxTally, recent_entries, take_page
 from audiomill.settings import Settings
-from audiomill.storage import ObjectStore
+from audiomill.storage import ObjectStore, Page, local_files
 from audiomill.storage.factory import open_store
 from tests.fakes.orders import prepare, wipe
 
@@ -33,8 +35,7 @@ def sweep(database: Database, store: ObjectStore, config: Settings) -> list[Inbo
     tallies: list[InboxTally] = []
     after: str | None = None
     while True:
-        with database.session() as session:
-            tally = take_page(session, store, after=after, settings=config)
+        tally = take_page(database, store, after=after, settings=config)
         tallies.append(tally)
         after = tally.next_after
         if after is None:
@@ -167,10 +168,96 @@ def test_several_takers_at_once_take_each_object_once(database: Database, config
         inbox.put_bytes(f"inbox/acme/transcribe/{number:03}.wav", b"sound %d" % number)
 
     def take(_: int) -> int:
-        with database.session() as session:
-            return take_page(session, inbox, after=None, settings=config).submitted
+        return take_page(database, inbox, after=None, settings=config).submitted
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(take, range(6))) == 50
     sweep(database, inbox, config)
     assert len(jobs(database)) == len(set(jobs(database))) == 60
+
+
+def test_a_page_ends_early_when_it_has_read_enough_and_goes_on_there(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audiomill.jobs.inbox.MOST_READ_BYTES", 25)
+    for name in ("a", "b", "c", "d"):
+        inbox.put_bytes(f"inbox/acme/transcribe/{name}.wav", name.encode() * 10)
+    inbox.put_bytes("inbox/acme/transcribe/c.wav", b"c" * 40)  # larger than the bound: read alone
+    assert [tally.submitted for tally in sweep(database, inbox, config)] == [2, 1, 1]
+    assert [tally.looked_at for tally in sweep(database, inbox, config)] == [4]
+
+
+def test_what_is_too_large_is_refused_without_being_read(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = config.model_copy(update={"limits": config.limits.model_copy(update={"max_bytes": 10})})
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"x" * 11)
+
+    def read(key: str) -> str:
+        raise AssertionError(f"{key} was read")
+
+    monkeypatch.setattr(inbox, "version", read)
+    assert [tally.rejected for tally in sweep(database, inbox, small)] == [1]
+    with database.session() as session:
+        (entry,) = recent_entries(session, outcome="rejected")
+    assert "11 bytes" in (entry.reason or "")
+
+
+def test_no_transaction_is_open_while_files_are_read(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    checked_out: list[int] = []
+
+    def read(key: str) -> str:
+        checked_out.append(database.engine.pool.checkedout())  # type: ignore[attr-defined]  # of a QueuePool
+        return "version"
+
+    monkeypatch.setattr(inbox, "version", read)
+    sweep(database, inbox, config)
+    assert checked_out == [0]
+
+
+def test_a_version_that_listing_tells_is_not_asked_for_again(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    page = inbox.list_page("inbox/")
+    told = Page(tuple(replace(info, version="tag") for info in page.objects), None)
+    monkeypatch.setattr(inbox, "list_page", lambda *_args, **_kwargs: told)
+    monkeypatch.setattr(inbox, "version", None)
+    sweep(database, inbox, config)
+    with database.session() as session:
+        assert session.scalars(select(Recording.object_version)).all() == ["tag"]
+
+
+def test_a_file_that_may_not_be_read_does_not_hold_up_the_rest(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    inbox.put_bytes("inbox/acme/transcribe/b.wav", b"sound")
+    opened = local_files.open_file
+
+    def refusing(root: str, names: list[str]) -> int:
+        if names[-1] == "a.wav":
+            raise PermissionError(13, "Permission denied")
+        return opened(root, names)
+
+    monkeypatch.setattr(local_files, "open_file", refusing)
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 1)]
+    monkeypatch.undo()
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 0)]
+
+
+def test_what_was_refused_and_is_dropped_again_with_the_same_bytes_is_read_once(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BadRequest("No.")
+
+    monkeypatch.setattr("audiomill.jobs.inbox.submit", refuse)
+    for _ in range(2):
+        inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+        assert [tally.rejected for tally in sweep(database, inbox, config)] == [1]
+    monkeypatch.setattr(inbox, "version", None)
+    assert [tally.rejected for tally in sweep(database, inbox, config)] == [0]

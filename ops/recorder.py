@@ -1,5 +1,6 @@
 """The run's own line to the database: fenced writes that outlast a short absence of the server, and the heartbeat."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact
-from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost
+from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, OperatorError
 from audiomill.jobs import leases, work
 from audiomill.jobs.leases import Claim
 from audiomill.jobs.work import ItemResult
@@ -20,6 +21,9 @@ from audiomill.settings import Settings
 
 PROGRESS_SECONDS = 2.0
 """A customer sees progress this often at most: each sight of it is a transaction."""
+
+PROGRESS_SHARE = 0.01
+"""And only when so much more is done: however long a recording is, it makes a hundred events at most."""
 
 Value = TypeVar("Value")
 log = structlog.get_logger(__name__)
@@ -40,7 +44,7 @@ class Recorder:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._told: dict[str, float] = {}
+        self._told: dict[str, tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,16 +78,20 @@ class Recorder:
 
     def fail(self, item_id: str, job_id: str, error: CustomerError) -> None:
         """End an item with a reason."""
-        # The cause chain is the operator's part: the customer reads the sentence alone.
-        log.info("job failed", job=job_id, batch=self._claim.batch_id, code=error.code, cause=repr(error.__cause__))
+        # The cause is the operator's part: the customer reads the sentence alone. Its words may hold a customer's text
+        # (a UnicodeDecodeError holds all of it), unless they are our own.
+        cause = error.__cause__
+        said = repr(cause) if isinstance(cause, OperatorError) else type(cause).__name__
+        log.info("job failed", job=job_id, batch=self._claim.batch_id, code=error.code, cause=said)
         self._write(lambda session: work.fail_item(session, self._claim, item_id, error))
 
     def progress(self, item_id: str, share: float) -> None:
-        """Tell how far an item is; what comes too soon after the last is left out."""
+        """Tell how far an item is; what comes too soon after the last, or says little more, is left out."""
         now = time.monotonic()
-        if now - self._told.get(item_id, 0.0) < PROGRESS_SECONDS:
+        told_at, told_share = self._told.get(item_id, (-math.inf, 0.0))
+        if now - told_at < PROGRESS_SECONDS or share - told_share < PROGRESS_SHARE:
             return
-        self._told[item_id] = now
+        self._told[item_id] = (now, share)
         self._write(lambda session: work.progressed(session, self._claim, item_id, share))
 
     def _write(self, action: Callable[[Session], Value]) -> Value:

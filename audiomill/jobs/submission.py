@@ -1,6 +1,7 @@
 """`submit`: recordings, submission, jobs and their first work items in one transaction, once per idempotency key."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
 from audiomill.settings import Settings
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 Source = Literal["inbox", "api", "operator", "schedule"]
 
 
@@ -86,6 +88,7 @@ def submit(
             "Split it into several.",
             code="too_many_jobs",
         )
+    _refuse_unstorable(idempotency_key, jobs)
     workspace = session.get(Workspace, workspace_id)
     if workspace is None:
         raise NotFound(f"There is no workspace {workspace_id!r}.", code="workspace_not_found")
@@ -109,6 +112,30 @@ def submit(
     orders = _resolved(session, jobs, settings)
     recordings = _recordings(session, workspace_id, orders)
     return Submitted(submission_id, _insert(session, workspace, submission_id, orders, recordings), created=True)
+
+
+def _refuse_unstorable(idempotency_key: str, jobs: Sequence[NewJob]) -> None:
+    """PostgreSQL's text has no NUL and no half characters. Raises BadRequest that says where there is one."""
+    texts: list[tuple[str, Any]] = [("idempotency key", idempotency_key)]
+    for new in jobs:
+        texts += [("recipe's name", new.recipe), ("parameters", new.parameters), ("file name", new.input.filename)]
+        texts.append(("object's key", new.input.key))
+    for what, value in texts:
+        if not _is_storable(value):
+            raise BadRequest(
+                f"The {what} has a zero character or half of a character (a lone surrogate). Write it without.",
+                code="bad_characters",
+            )
+
+
+def _is_storable(value: object) -> bool:
+    if isinstance(value, str):
+        return _UNSTORABLE.search(value) is None
+    if isinstance(value, dict):
+        return all(_is_storable(each) for pair in value.items() for each in pair)
+    if isinstance(value, list | tuple):
+        return all(_is_storable(each) for each in value)
+    return True
 
 
 def _request_sha256(jobs: Sequence[NewJob]) -> str:

@@ -121,3 +121,14 @@ def test_no_inputs_too_many_inputs_and_no_workspace(database: Database, settings
         order(database, settings, "acme", audio(1001))
     with pytest.raises(NotFound):
         order(database, settings, "nowhere", audio(1))
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "a\ud800b"])
+@pytest.mark.parametrize("where", ["key", "recipe", "parameter", "name of a parameter", "filename", "object"])
+def test_what_no_database_can_hold_is_refused(database: Database, settings: Settings, bad: str, where: str) -> None:
+    given = InputObject(bad if where == "object" else "a", "v1", 10, bad if where == "filename" else "a.wav")
+    parameters = {"parameter": {"hotwords": [bad]}, "name of a parameter": {bad: 1}}.get(where, {})
+    new = NewJob(bad if where == "recipe" else "transcribe", parameters, given)
+    with pytest.raises(BadRequest) as caught:
+        order(database, settings, "acme", [new], key=bad if where == "key" else "key")
+    assert caught.value.code == "bad_characters"

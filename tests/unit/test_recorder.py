@@ -1,0 +1,74 @@
+"""The run's line to the database: how often it tells of progress, and what it never says in a log."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from audiomill.database.connection import Database
+from audiomill.errors import BadInput
+from audiomill.jobs import work
+from audiomill.jobs.leases import Claim
+from audiomill.settings import Settings
+from ops import recorder as module
+from ops.recorder import Recorder
+
+CLAIM = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", ())
+
+
+class Unasked(Recorder):
+    """Its writes go to a list."""
+
+    def __init__(self) -> None:
+        super().__init__(Database("postgresql://nobody@127.0.0.1:1/none"), CLAIM, Settings())
+        self.written: list[str] = []
+
+    def _write(self, action: Callable[[Session], object]) -> object:  # type: ignore[override]  # of no session
+        return action(None)  # type: ignore[arg-type]  # what it calls is replaced
+
+
+@pytest.fixture
+def recorder() -> Iterator[Unasked]:
+    recorder = Unasked()
+    yield recorder
+    recorder._database.dispose()
+
+
+def test_ten_hours_of_progress_are_a_hundred_events_at_most(recorder: Unasked, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(work, "progressed", lambda _session, _claim, _item, share: told.append(share))
+    steps = 20_000
+    for step in range(steps + 1):
+        now[0] += 0.5
+        recorder.progress("item", step / steps)
+    assert 90 <= len(told) <= 100
+    assert all(after > before for before, after in pairwise(told))
+
+
+def test_progress_of_a_short_recording_is_not_told_for_every_word(
+    recorder: Unasked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1.0)
+    monkeypatch.setattr(work, "progressed", lambda _session, _claim, _item, share: told.append(share))
+    for share in (0.2, 0.4, 0.6):
+        recorder.progress("item", share)
+    assert told == [0.2]
+
+
+def test_a_text_that_is_not_utf8_does_not_reach_the_log(recorder: Unasked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "fail_item", lambda *_: True)
+    try:
+        b"a secret \xff text".decode()
+    except UnicodeDecodeError as cause:
+        error = BadInput("It is not UTF-8.")
+        error.__cause__ = cause
+    with capture_logs() as lines:
+        recorder.fail("item", "job", error)
+    (line,) = lines
+    assert line["cause"] == "UnicodeDecodeError"
+    assert "secret" not in str(line)

@@ -87,6 +87,6 @@ def _engine(claim: Claim, settings: Settings) -> Any:  # noqa: ANN401 - a contex
 
 def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Audio]]) -> None:
     if pictures:
-        store.put_bytes(
-            batch_key(claim.batch_id, claim.fencing, PICTURE), contact_sheet(pictures), media_type="image/png"
-        )
+        # By id, that is as ordered: items end in any order.
+        sheet = contact_sheet(sorted(pictures, key=lambda picture: picture[0]))
+        store.put_bytes(batch_key(claim.batch_id, claim.fencing, PICTURE), sheet, media_type="image/png")

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,31 @@ def store(settings: Settings) -> ObjectStore:
     from audiomill.storage.factory import open_store
 
     return open_store(settings)
+
+
+@pytest.fixture(scope="module")
+def aws_credentials() -> Iterator[None]:
+    """What boto3's own chain finds."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.delenv("AWS_PROFILE", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def s3_server(aws_credentials: None) -> Iterator[str]:
+    """Address of an S3 server over real HTTP, with the bucket `mill`. It accepts any credentials."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with closing(boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")) as client:
+        client.create_bucket(Bucket="mill")
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

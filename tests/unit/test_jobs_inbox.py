@@ -1,6 +1,9 @@
 """The inbox: every object taken once, or refused with a reason; nothing passed over, nothing twice."""
 
+import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +14,10 @@ from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability, Job, Recording
 from audiomill.errors import BadRequest
 from audiomill.jobs.inbox import InboxTally, recent_entries, take_page
-from audiomill.settings import Settings
+from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectStore, Page, local_files
 from audiomill.storage.factory import open_store
+from audiomill.storage.s3 import S3Store
 from tests.fakes.orders import prepare, wipe
 
 
@@ -29,6 +33,19 @@ def config(database: Database, settings: Settings, tmp_path: Path) -> Settings:
 @pytest.fixture
 def inbox(config: Settings) -> ObjectStore:
     return open_store(config)
+
+
+@pytest.fixture(params=["local", "s3"])
+def either_inbox(config: Settings, request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    """For what both kinds of inbox must do; reading files is the local one's alone, since S3 lists entity tags."""
+    if request.param == "local":
+        yield open_store(config)
+        return
+    server = request.getfixturevalue("s3_server")
+    # A prefix of its own for each test: an empty bucket.
+    chosen = StorageSettings(kind="s3", bucket="mill", prefix=uuid.uuid4().hex, endpoint_url=server, region="us-east-1")
+    with closing(S3Store(chosen)) as store:
+        yield store
 
 
 def sweep(database: Database, store: ObjectStore, config: Settings) -> list[InboxTally]:
@@ -48,40 +65,42 @@ def jobs(database: Database) -> list[str]:
 
 
 def test_a_drop_is_taken_once_however_often_it_is_swept(
-    database: Database, config: Settings, inbox: ObjectStore
+    database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
     for number in range(120):
-        inbox.put_bytes(f"inbox/acme/transcribe/folder/{number:03}.wav", b"sound %d" % number)
-    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 120
-    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 0
+        either_inbox.put_bytes(f"inbox/acme/transcribe/folder/{number:03}.wav", b"sound %d" % number)
+    assert sum(tally.submitted for tally in sweep(database, either_inbox, config)) == 120
+    assert sum(tally.submitted for tally in sweep(database, either_inbox, config)) == 0
     assert len(jobs(database)) == 120
 
 
-def test_the_same_bytes_dropped_again_make_no_new_job(database: Database, config: Settings, inbox: ObjectStore) -> None:
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
-    sweep(database, inbox, config)
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
-    sweep(database, inbox, config)
+def test_the_same_bytes_dropped_again_make_no_new_job(
+    database: Database, config: Settings, either_inbox: ObjectStore
+) -> None:
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    sweep(database, either_inbox, config)
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    sweep(database, either_inbox, config)
     assert len(jobs(database)) == 1
 
 
 def test_other_bytes_under_the_same_name_are_another_recording(
-    database: Database, config: Settings, inbox: ObjectStore
+    database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
-    sweep(database, inbox, config)
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"other")
-    sweep(database, inbox, config)
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    sweep(database, either_inbox, config)
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"other")
+    sweep(database, either_inbox, config)
     assert len(jobs(database)) == 2
 
 
 def test_a_key_that_sorts_before_what_was_taken_is_not_missed(
-    database: Database, config: Settings, inbox: ObjectStore
+    database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
-    inbox.put_bytes("inbox/acme/transcribe/z.wav", b"z")
-    sweep(database, inbox, config)
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"a")
-    sweep(database, inbox, config)
+    either_inbox.put_bytes("inbox/acme/transcribe/z.wav", b"z")
+    sweep(database, either_inbox, config)
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"a")
+    sweep(database, either_inbox, config)
     assert len(jobs(database)) == 2
 
 
@@ -105,12 +124,12 @@ def test_odd_names_are_taken(database: Database, config: Settings, inbox: Object
     ],
 )
 def test_what_cannot_be_placed_is_refused_once_with_a_reason(
-    database: Database, config: Settings, inbox: ObjectStore, key: str, reason: str
+    database: Database, config: Settings, either_inbox: ObjectStore, key: str, reason: str
 ) -> None:
-    inbox.put_bytes(key, b"sound")
-    inbox.put_bytes("inbox/acme/transcribe/good.wav", b"sound")
-    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 1)]
-    assert [tally.rejected for tally in sweep(database, inbox, config)] == [0]
+    either_inbox.put_bytes(key, b"sound")
+    either_inbox.put_bytes("inbox/acme/transcribe/good.wav", b"sound")
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, either_inbox, config)] == [(1, 1)]
+    assert [tally.rejected for tally in sweep(database, either_inbox, config)] == [0]
     with database.session() as session:
         (entry,) = recent_entries(session, outcome="rejected")
     assert entry.object_key == key
@@ -118,12 +137,12 @@ def test_what_cannot_be_placed_is_refused_once_with_a_reason(
 
 
 def test_a_workspace_made_later_gets_what_waited_for_it(
-    database: Database, config: Settings, inbox: ObjectStore
+    database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
-    inbox.put_bytes("inbox/later/transcribe/a.wav", b"sound")
-    sweep(database, inbox, config)
+    either_inbox.put_bytes("inbox/later/transcribe/a.wav", b"sound")
+    sweep(database, either_inbox, config)
     prepare(database, "later")
-    sweep(database, inbox, config)
+    sweep(database, either_inbox, config)
     assert len(jobs(database)) == 1
 
 
@@ -137,13 +156,13 @@ def test_without_an_engine_objects_wait(database: Database, config: Settings, in
 
 
 def test_one_object_that_is_too_large_does_not_hold_up_the_rest(
-    database: Database, config: Settings, inbox: ObjectStore
+    database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
     small = config.model_copy(update={"limits": config.limits.model_copy(update={"max_bytes": 10})})
-    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"x" * 11)
-    inbox.put_bytes("inbox/acme/transcribe/b.wav", b"x")
-    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, small)] == [(1, 1)]
-    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, small)] == [(0, 0)]
+    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"x" * 11)
+    either_inbox.put_bytes("inbox/acme/transcribe/b.wav", b"x")
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, either_inbox, small)] == [(1, 1)]
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, either_inbox, small)] == [(0, 0)]
 
 
 def test_an_object_that_still_grows_waits(database: Database, config: Settings, inbox: ObjectStore) -> None:
@@ -163,16 +182,18 @@ def test_an_object_that_vanishes_between_listing_and_reading_is_no_error(
     assert [tally.submitted for tally in sweep(database, inbox, config)] == [0]
 
 
-def test_several_takers_at_once_take_each_object_once(database: Database, config: Settings, inbox: ObjectStore) -> None:
+def test_several_takers_at_once_take_each_object_once(
+    database: Database, config: Settings, either_inbox: ObjectStore
+) -> None:
     for number in range(60):
-        inbox.put_bytes(f"inbox/acme/transcribe/{number:03}.wav", b"sound %d" % number)
+        either_inbox.put_bytes(f"inbox/acme/transcribe/{number:03}.wav", b"sound %d" % number)
 
     def take(_: int) -> int:
-        return take_page(database, inbox, after=None, settings=config).submitted
+        return take_page(database, either_inbox, after=None, settings=config).submitted
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(take, range(6))) == 50
-    sweep(database, inbox, config)
+    sweep(database, either_inbox, config)
     assert len(jobs(database)) == len(set(jobs(database))) == 60
 
 

@@ -19,7 +19,6 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import boto3
 import httpx
 import pytest
 from hypothesis import HealthCheck, given
@@ -27,7 +26,6 @@ from hypothesis import settings as example
 from hypothesis import strategies as st
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from moto.server import ThreadedMotoServer
 
 from audiomill.errors import (
     BadRequest,
@@ -43,26 +41,6 @@ from audiomill.storage import ObjectInfo, ObjectStore, open_store
 from audiomill.storage.local import LocalStore
 from audiomill.storage.receiving import Receiver
 from audiomill.storage.s3 import S3Store
-
-
-@pytest.fixture(scope="module")
-def aws_credentials() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.delenv("AWS_PROFILE", raising=False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def s3_server(aws_credentials: None) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with closing(boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")) as client:
-        client.create_bucket(Bucket="mill")
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="module")

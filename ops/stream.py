@@ -16,20 +16,24 @@ from typing import Generic, cast
 
 import structlog
 
-from audiomill.audio import Audio
+from audiomill.audio import MOST_ON_A_SHEET, Envelope, envelope
 from audiomill.engines.protocols import Engine
-from audiomill.errors import AudiomillError, CustomerError, EngineFailed, OperatorError
+from audiomill.errors import AudiomillError, CustomerError, EngineFailed, EngineUnavailable, OperatorError
 from audiomill.jobs.leases import Claim, ClaimedItem
 from ops.prepared import Finished, Payload, Prepared, Result, StageWork
 from ops.recorder import Recorder
 
-PICTURES = 16
-"""Items whose sound is kept for the batch's picture."""
-
 _THREADS = 4
 """Threads that fetch and decode, and as many that encode and store; they mostly wait for disk and network."""
 
+_OF_THE_MACHINE = (OperatorError, OSError, MemoryError)
+"""The store, the database, the disk: another attempt may pass, this run cannot go on."""
+
 log = structlog.get_logger(__name__)
+
+
+class _Stopped(Exception):
+    """Ends a call of the engine, from its progress, when its run ends: nobody waits for the result."""
 
 
 @dataclass
@@ -43,6 +47,7 @@ class _InFlight(Generic[Payload, Result]):
     )
     finishing: dict[Future[Finished], Prepared[Payload, Result]] = field(default_factory=dict)
     alone: deque[Prepared[Payload, Result]] = field(default_factory=deque)
+    alone_now: Prepared[Payload, Result] | None = None
 
     def items(self) -> int:
         """How many items are in flight."""
@@ -53,11 +58,12 @@ class _InFlight(Generic[Payload, Result]):
 
 def work_off(
     claim: Claim, stage: StageWork[Payload, Result], engine: Engine, recorder: Recorder, scratch: Path | None = None
-) -> list[tuple[str, Audio]]:
-    """Work off all items of a claim. Returns (job id, sound) of the first items, for the batch's picture.
+) -> list[tuple[str, Envelope]]:
+    """Work off all items of a claim. Returns (job id, outline) of the first items, for the batch's picture.
 
     An item whose input is at fault, or that breaks the engine even when it is alone, fails by itself. Raises LeaseLost,
-    and OperatorError when going on makes no sense (store or database away): what is open then begins a new attempt.
+    and OperatorError or EngineUnavailable when going on makes no sense (the store, the database or the model is away):
+    what is open then begins a new attempt.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audiomill-", dir=scratch)))
@@ -88,7 +94,8 @@ class _Stream(Generic[Payload, Result]):
         self._finish = ThreadPoolExecutor(_THREADS, "finish")
         self._window = max(2 * self._usage.parallel_calls * self._usage.group_items, 2 * _THREADS)
         self._stopping = threading.Event()
-        self.pictures: list[tuple[str, Audio]] = []
+        self._drawing = threading.Lock()
+        self.pictures: list[tuple[str, Envelope]] = []
 
     def run(self) -> None:
         """Until every item has ended."""
@@ -104,7 +111,7 @@ class _Stream(Generic[Payload, Result]):
                 self._advance(future)
 
     def shutdown(self) -> None:
-        """Start nothing more and wait for what runs."""
+        """Start nothing more and wait for what runs; a call of the engine ends when it next tells of progress."""
         self._stopping.set()
         for pool in (self._prepare, self._call, self._finish):
             pool.shutdown(wait=True, cancel_futures=True)
@@ -126,6 +133,12 @@ class _Stream(Generic[Payload, Result]):
     def _call_engine(self) -> None:
         """Start calls while the engine takes more: full groups, or what there is when nothing more is coming."""
         flight = self._flight
+        if flight.alone or flight.alone_now is not None:
+            # Items of a call that broke: one at a time, with nothing beside them that could break them, or be blamed.
+            if not flight.calls:
+                flight.alone_now = prepared = flight.alone.popleft()
+                flight.calls[self._call.submit(self._timed, [prepared])] = [prepared]
+            return
         for group in list(flight.ready):
             while len(flight.calls) < self._usage.parallel_calls and group in flight.ready:
                 pack = self._pack(flight.ready[group])
@@ -135,10 +148,6 @@ class _Stream(Generic[Payload, Result]):
                 if not flight.ready[group]:
                     del flight.ready[group]
                 flight.calls[self._call.submit(self._timed, pack)] = pack
-        if flight.alone and not flight.calls:
-            # Items of a call that broke: one at a time, with nothing beside them that could be blamed.
-            prepared = flight.alone.popleft()
-            flight.calls[self._call.submit(self._timed_alone, prepared)] = [prepared]
 
     def _pack(self, ready: list[Prepared[Payload, Result]]) -> list[Prepared[Payload, Result]] | None:
         pack: list[Prepared[Payload, Result]] = []
@@ -154,24 +163,15 @@ class _Stream(Generic[Payload, Result]):
 
     def _timed(self, pack: Sequence[Prepared[Payload, Result]]) -> tuple[list[Result | AudiomillError], float]:
         def progress(index: int, share: float) -> None:
-            if not self._stopping.is_set():
-                self._recorder.progress(pack[index].item.id, share)
+            if self._stopping.is_set():
+                raise _Stopped
+            self._recorder.progress(pack[index].item.id, share)
 
         started = time.perf_counter()
         results = self._stage.run(self._engine, pack, progress)
+        if len(results) != len(pack):
+            raise EngineFailed(f"The engine gave {len(results)} results for {len(pack)} items.")
         return results, time.perf_counter() - started
-
-    def _timed_alone(self, prepared: Prepared[Payload, Result]) -> tuple[list[Result | AudiomillError], float]:
-        try:
-            return self._timed([prepared])
-        except EngineFailed as error:
-            failure = CustomerError(
-                "The engine broke each time it worked on this input. Convert it to another format and order it again; "
-                "if that fails too, write to us with the job id.",
-                code="engine_crashed",
-            )
-            failure.__cause__ = error
-            return [failure], 0.0
 
     def _advance(self, future: Future[object]) -> None:
         """Take an item, or a group, from one step to the next."""
@@ -185,9 +185,8 @@ class _Stream(Generic[Payload, Result]):
             self._called(future, flight.calls.pop(future))  # type: ignore[arg-type]  # found there
         else:
             prepared = flight.finishing.pop(future)  # type: ignore[arg-type]  # found there
-            finished = self._outcome(future, prepared.item)
-            if isinstance(finished, Finished):
-                self._ended(prepared, finished)
+            if self._outcome(future, prepared.item) is not None:
+                self._forget(prepared.item)
 
     def _made_ready(self, prepared: Prepared[Payload, Result]) -> None:
         if prepared.known is not None:
@@ -196,23 +195,46 @@ class _Stream(Generic[Payload, Result]):
             self._flight.ready.setdefault(prepared.group, []).append(prepared)
 
     def _called(self, future: Future[object], pack: list[Prepared[Payload, Result]]) -> None:
+        alone, self._flight.alone_now = self._flight.alone_now is not None, None
         error = future.exception()
-        if isinstance(error, EngineFailed):
-            log.warning("engine broke", jobs=[prepared.item.job_id for prepared in pack], error=str(error))
-            self._flight.alone.extend(pack)
+        if error is not None:
+            if isinstance(error, EngineUnavailable) or not isinstance(error, Exception):
+                raise error
+            if isinstance(error, _OF_THE_MACHINE) and not isinstance(error, EngineFailed):
+                raise error
+            # Engines raise EngineFailed when they break; one that raises something else is broken all the same.
+            log.warning(
+                "engine broke",
+                jobs=[prepared.item.job_id for prepared in pack],
+                error=str(error) if isinstance(error, EngineFailed) else type(error).__name__,
+            )
+            for prepared in pack:
+                self._broke(prepared, error, alone=alone)
             return
         results, elapsed = cast("tuple[list[Result | AudiomillError], float]", future.result())
         total = sum(prepared.seconds for prepared in pack) or 1.0
         for prepared, result in zip(pack, results, strict=True):
             if isinstance(result, CustomerError):
-                self._recorder.fail(prepared.item.id, prepared.item.job_id, result)
-                self._forget(prepared.item)
+                self._failed(prepared.item, result)
             elif isinstance(result, EngineFailed):
-                self._flight.alone.append(prepared)
+                self._broke(prepared, result, alone=alone)
             elif isinstance(result, AudiomillError):
                 raise result
             else:
                 self._to_finish(prepared, result, elapsed * prepared.seconds / total)
+
+    def _broke(self, prepared: Prepared[Payload, Result], error: Exception, *, alone: bool) -> None:
+        """An item on which the engine broke is tried once more, alone; then it is the one to blame."""
+        if not alone:
+            self._flight.alone.append(prepared)
+            return
+        failure = CustomerError(
+            "The engine broke each time it worked on this input. Convert it to another format and order it again; "
+            "if that fails too, write to us with the job id.",
+            code="engine_crashed",
+        )
+        failure.__cause__ = error
+        self._failed(prepared.item, failure)
 
     def _to_finish(self, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> None:
         future = self._finish.submit(self._finish_and_record, prepared, result, seconds)
@@ -221,6 +243,12 @@ class _Stream(Generic[Payload, Result]):
     def _finish_and_record(self, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> Finished:
         finished = self._stage.finish(self._engine, prepared, result, seconds)
         self._recorder.complete(prepared.item.id, prepared.item.job_id, finished.result)
+        if finished.picture is not None and len(self.pictures) < MOST_ON_A_SHEET:
+            # An outline, a few kilobytes: the sound itself would stay in memory, or on the disk, until the batch ends.
+            outline = envelope(finished.picture)
+            with self._drawing:
+                if len(self.pictures) < MOST_ON_A_SHEET:
+                    self.pictures.append((prepared.item.job_id, outline))
         return finished
 
     def _outcome(self, future: Future[object], item: ClaimedItem) -> object:
@@ -228,8 +256,7 @@ class _Stream(Generic[Payload, Result]):
         error = future.exception()
         if error is None:
             return future.result()
-        if isinstance(error, OperatorError | OSError | MemoryError) or not isinstance(error, Exception):
-            # Of the machine, the store or the database: another attempt may pass, this run cannot.
+        if isinstance(error, _OF_THE_MACHINE) or not isinstance(error, Exception):
             raise error
         if not isinstance(error, CustomerError):
             log.error("job broke", job=item.job_id, exc_info=error)
@@ -239,14 +266,12 @@ class _Stream(Generic[Payload, Result]):
             )
             failure.__cause__ = error
             error = failure
-        self._recorder.fail(item.id, item.job_id, error)
-        self._forget(item)
+        self._failed(item, error)
         return None
 
-    def _ended(self, prepared: Prepared[Payload, Result], finished: Finished) -> None:
-        if finished.picture is not None and len(self.pictures) < PICTURES:
-            self.pictures.append((prepared.item.job_id, finished.picture))
-        self._forget(prepared.item)
+    def _failed(self, item: ClaimedItem, error: CustomerError) -> None:
+        self._recorder.fail(item.id, item.job_id, error)
+        self._forget(item)
 
     def _forget(self, item: ClaimedItem) -> None:
         # Sound mapped from a file stays readable after the file's name is gone.

@@ -7,7 +7,7 @@ from typing import Any, cast
 import structlog
 from dagster import OpDefinition, OpExecutionContext, Out, op
 
-from audiomill.audio import Audio, contact_sheet
+from audiomill.audio import Envelope, contact_sheet
 from audiomill.catalogue.engines import entries
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.lifetime import Models
@@ -85,7 +85,7 @@ def _engine(claim: Claim, settings: Settings) -> Any:  # noqa: ANN401 - a contex
     return Models(settings).use(entry, claim.model, cast("ResourceClass", claim.resource_class))
 
 
-def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Audio]]) -> None:
+def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Envelope]]) -> None:
     if pictures:
         # By id, that is as ordered: items end in any order.
         sheet = contact_sheet(sorted(pictures, key=lambda picture: picture[0]))

@@ -1,0 +1,386 @@
+"""The stream of a batch, with a scripted stage and no Dagster: each item ends by itself, whatever its neighbours do."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from audiomill.audio import Audio
+from audiomill.engines.protocols import EngineIdentity, Progress, Usage
+from audiomill.errors import (
+    AudiomillError,
+    BadInput,
+    CustomerError,
+    EngineFailed,
+    EngineUnavailable,
+    LeaseLost,
+    QualityRejected,
+    StorageUnavailable,
+)
+from audiomill.jobs.leases import Claim, ClaimedItem
+from audiomill.jobs.work import ItemResult
+from ops.prepared import Finished, Prepared
+from ops.recorder import Recorder
+from ops.stream import work_off
+
+Work = Prepared[str, str]
+Do = Callable[..., Any]
+
+
+def item(name: str) -> ClaimedItem:
+    return ClaimedItem(
+        id=name,
+        job_id=f"job_{name}",
+        workspace_id="acme",
+        capability="transcribe",
+        stage="transcribe",
+        parameters={},
+        recording_id="rec",
+        object_key=name,
+        object_version="1",
+        kind="audio",
+        filename=name,
+        size_bytes=1,
+        attempts=0,
+    )
+
+
+def claim(*names: str) -> Claim:
+    return Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", tuple(item(name) for name in names))
+
+
+class Engine:
+    """Counts its closings."""
+
+    identity = EngineIdentity("scripted", "1", None, None)
+
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
+        self.closed = threading.Event()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Book:
+    """What a Recorder would have written."""
+
+    def __init__(self, unwanted: Sequence[str] = ()) -> None:
+        self.begun: list[str] = []
+        self.complete_ids: list[str] = []
+        self.failed: dict[str, CustomerError] = {}
+        self.shares: list[tuple[str, float]] = []
+        self.lost = False
+        self._unwanted = unwanted
+
+    def check(self) -> None:
+        if self.lost:
+            raise LeaseLost("another's")
+
+    def begin(self, item_ids: Sequence[str]) -> dict[str, int]:
+        self.begun += item_ids
+        return {each: 1 for each in item_ids if each not in self._unwanted}
+
+    def complete(self, item_id: str, job_id: str, result: ItemResult) -> None:
+        assert item_id not in self.complete_ids
+        self.complete_ids.append(item_id)
+
+    def fail(self, item_id: str, job_id: str, error: CustomerError) -> None:
+        assert item_id not in self.failed
+        self.failed[item_id] = error
+
+    def progress(self, item_id: str, share: float) -> None:
+        self.shares.append((item_id, share))
+
+    @property
+    def codes(self) -> dict[str, str]:
+        return {name: error.code for name, error in self.failed.items()}
+
+
+class Stage:
+    """Does what the test says. `groups` are the calls of the engine, by the names of their items."""
+
+    def __init__(self, *, prepare: Do | None = None, run: Do | None = None, finish: Do | None = None) -> None:
+        self._prepare, self._run, self._finish = prepare, run, finish
+        self.groups: list[list[str]] = []
+        self.seconds: dict[str, float] = {}
+        self.group: dict[str, str] = {}
+        self.known: dict[str, str] = {}
+        self.folders: set[Path] = set()
+
+    def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Work:
+        self.folders.add(folder)
+        (folder / "input").write_bytes(b"x")
+        if self._prepare is not None:
+            self._prepare(item.id)
+        return Prepared(
+            item=item,
+            attempt=attempt,
+            payload=item.id,
+            group=self.group.get(item.id, ""),
+            seconds=self.seconds.get(item.id, 1.0),
+            input_sha256="0",
+            artifact_key="key",
+            folder=folder,
+            known=self.known.get(item.id),
+        )
+
+    def run(self, engine: Engine, group: Sequence[Work], progress: Progress) -> list[str | AudiomillError]:
+        names = [prepared.payload for prepared in group]
+        self.groups.append(names)
+        return list(names) if self._run is None else self._run(names, progress)
+
+    def finish(self, engine: Engine, prepared: Work, result: str, seconds: float) -> Finished:
+        if self._finish is not None:
+            self._finish(prepared.item.id)
+        assert prepared.folder.is_dir()
+        return Finished(cast("ItemResult", SimpleNamespace()), Audio(np.zeros((1, 800), np.float32), 16_000))
+
+
+def go(
+    stage: Stage, book: Book, *names: str, usage: Usage | None = None, engine: Engine | None = None, scratch: Path
+) -> list[Any]:
+    used = engine or Engine(usage or Usage(group_items=4, group_seconds=3600, parallel_calls=1))
+    return work_off(claim(*names), cast("Any", stage), cast("Any", used), cast("Recorder", book), scratch)
+
+
+def test_each_item_ends_by_itself_and_leaves_no_file(tmp_path: Path) -> None:
+    book, stage = Book(), Stage()
+    names = [f"i{number}" for number in range(40)]
+    pictures = go(stage, book, *names, scratch=tmp_path)
+    assert sorted(book.complete_ids) == sorted(names)
+    assert book.failed == {}
+    assert len(pictures) == 16
+    assert all(not isinstance(sound, Audio) for _, sound in pictures)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_item_has_ended_and_its_files_are_gone_while_others_are_worked_on(tmp_path: Path) -> None:
+    book = Book()
+
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        if names == ["b"]:
+            end = time.monotonic() + 10
+            while time.monotonic() < end and ("a" not in book.complete_ids or any(f.exists() for f in folders_of_a())):
+                time.sleep(0.01)
+            assert "a" in book.complete_ids
+            assert not any(folder.exists() for folder in folders_of_a())
+        return names
+
+    stage = Stage(run=run)
+
+    def folders_of_a() -> list[Path]:
+        return [folder for folder in stage.folders if folder.name == "a"]
+
+    stage.group = {"a": "first", "b": "second"}
+    go(stage, book, "a", "b", usage=Usage(1, 3600, 1), scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "b"]
+
+
+def refusing(error: Exception) -> Do:
+    def do(name: str) -> None:
+        if name == "bad":
+            raise error
+
+    return do
+
+
+@pytest.mark.parametrize("step", ["prepare", "finish"])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadInput("No.", code="no"), "no"),
+        (QualityRejected("No."), "quality_rejected"),
+        (ValueError("?"), "internal_error"),
+    ],
+)
+def test_a_bad_item_fails_alone(tmp_path: Path, step: str, error: Exception, code: str) -> None:
+    book, stage = Book(), Stage(**{step: refusing(error)})
+    go(stage, book, "a", "bad", "c", scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "c"]
+    assert book.codes == {"bad": code}
+
+
+def test_an_engines_refusal_of_one_item_is_that_items(tmp_path: Path) -> None:
+    book = Book()
+    stage = Stage(run=lambda names, _: [BadInput("No.", code="no") if name == "bad" else name for name in names])
+    go(stage, book, "a", "bad", "c", scratch=tmp_path)
+    assert book.codes == {"bad": "no"}
+    assert len(stage.groups) == 1
+
+
+def breaking(how: str) -> Do:
+    def run(names: list[str], _progress: Progress) -> list[Any]:
+        if "bad" not in names:
+            return names
+        if how == "raises":
+            raise EngineFailed("It broke.")
+        if how == "raises what it should not":
+            raise RuntimeError("It broke.")
+        if how == "gives too few":
+            return names[1:]
+        return [EngineFailed("It broke.") if name == "bad" else name for name in names]
+
+    return run
+
+
+@pytest.mark.parametrize("how", ["raises", "raises what it should not", "gives too few", "says so of the item"])
+def test_what_breaks_the_engine_is_found_and_fails_alone(tmp_path: Path, how: str) -> None:
+    book, stage = Book(), Stage(run=breaking(how))
+    go(stage, book, "a", "bad", "c", "d", scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "c", "d"]
+    assert book.codes == {"bad": "engine_crashed"}
+    assert stage.groups.count(["bad"]) == 1
+
+
+def test_nothing_runs_beside_an_item_that_is_tried_alone(tmp_path: Path) -> None:
+    running: list[list[str]] = []
+    beside: list[int] = []
+    lock = threading.Lock()
+    broken: list[str] = []
+
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        with lock:
+            running.append(names)
+            if len(names) == 1 and names[0] in broken:
+                beside.append(len(running))
+        time.sleep(0.02)
+        with lock:
+            if names[0] in broken:
+                beside.append(len(running))
+            running.remove(names)
+        if names[0] == "i0" and names[0] not in broken:
+            broken.extend(names)
+            raise EngineFailed("It broke.")
+        return names
+
+    book, stage = Book(), Stage(run=run)
+    names = [f"i{number}" for number in range(24)]
+    go(stage, book, *names, usage=Usage(2, 3600, 3), scratch=tmp_path)
+    assert sorted(book.complete_ids) == sorted(names)
+    assert beside
+    assert set(beside) == {1}
+
+
+@pytest.mark.parametrize("step", ["prepare", "run", "finish"])
+@pytest.mark.parametrize("error", [StorageUnavailable("Away."), OSError(28, "No space left on device"), MemoryError()])
+def test_a_fault_of_the_machine_ends_the_run_and_blames_nobody(tmp_path: Path, step: str, error: Exception) -> None:
+    def do(*_: object) -> None:
+        raise error
+
+    book, engine = Book(), Engine(Usage(2, 3600, 1))
+    with pytest.raises(type(error)):
+        go(Stage(**{step: do}), book, "a", "b", engine=engine, scratch=tmp_path)
+    assert (book.complete_ids, book.failed) == ([], {})
+    assert engine.closed.is_set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_gone_ends_the_run_and_blames_nobody(tmp_path: Path) -> None:
+    def run(*_: object) -> None:
+        raise EngineUnavailable("The weights are gone.")
+
+    book = Book()
+    with pytest.raises(EngineUnavailable):
+        go(Stage(run=run), book, "a", "b", scratch=tmp_path)
+    assert book.failed == {}
+
+
+def test_a_lost_lease_stops_at_once(tmp_path: Path) -> None:
+    book = Book()
+
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        book.lost = True
+        return names
+
+    with pytest.raises(LeaseLost):
+        go(Stage(run=run), book, *[f"i{number}" for number in range(50)], usage=Usage(1, 3600, 1), scratch=tmp_path)
+    assert len(book.begun) < 50
+
+
+def test_a_call_under_way_ends_when_the_run_is_ended(tmp_path: Path) -> None:
+    engine = Engine(Usage(1, 3600, 1))
+    book = Book()
+    ended: list[str] = []
+
+    def run(names: list[str], progress: Progress) -> list[str]:
+        book.lost = True
+        try:
+            for step in range(3000):  # 30 s: an hour of audio
+                progress(0, step / 3000)
+                time.sleep(0.01)
+        except Exception as error:
+            ended.append(type(error).__name__)
+            raise
+        return names
+
+    with pytest.raises(LeaseLost):
+        go(Stage(run=run), book, "a", engine=engine, scratch=tmp_path)
+    assert engine.closed.is_set()
+    assert ended == ["_Stopped"]
+
+
+def test_no_more_than_the_window_is_in_memory(tmp_path: Path) -> None:
+    book = Book()
+    most = 0
+    prepared = 0
+    lock = threading.Lock()
+
+    def prepare(_name: str) -> None:
+        nonlocal most, prepared
+        with lock:
+            prepared += 1
+            most = max(most, prepared - len(book.complete_ids))
+
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        time.sleep(0.002)
+        return names
+
+    names = [f"i{number}" for number in range(100)]
+    go(Stage(prepare=prepare, run=run), book, *names, usage=Usage(3, 3600, 2), scratch=tmp_path)
+    assert len(book.complete_ids) == 100
+    assert most <= 12
+
+
+def test_groups_are_of_one_kind_and_no_longer_than_a_call_takes(tmp_path: Path) -> None:
+    book, stage = Book(), Stage()
+    stage.group = {"a": "x", "b": "y", "c": "x", "d": "y"}
+    stage.seconds = {"e": 70, "f": 70, "g": 500}
+    go(stage, book, *"abcdefg", usage=Usage(4, 100, 1), scratch=tmp_path)
+    assert len(book.complete_ids) == 7
+    assert sorted(name for group in stage.groups for name in group) == list("abcdefg")
+    for group in stage.groups:
+        assert len({stage.group.get(name, "") for name in group}) == 1
+        assert len(group) == 1 or sum(stage.seconds.get(name, 1.0) for name in group) <= 100
+
+
+def test_what_is_known_does_not_go_through_the_engine(tmp_path: Path) -> None:
+    book, stage = Book(), Stage()
+    stage.known = {"a": "as before"}
+    go(stage, book, "a", "b", scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "b"]
+    assert stage.groups == [["b"]]
+
+
+def test_what_is_no_longer_wanted_is_left_out(tmp_path: Path) -> None:
+    book, stage = Book(unwanted=["b"]), Stage()
+    go(stage, book, "a", "b", scratch=tmp_path)
+    assert book.complete_ids == ["a"]
+    assert {folder.name for folder in stage.folders} == {"a"}
+
+
+def test_progress_is_told_of_the_right_item(tmp_path: Path) -> None:
+    book = Book()
+
+    def run(names: list[str], progress: Progress) -> list[str]:
+        for index in range(len(names)):
+            progress(index, 0.5)
+        return names
+
+    go(Stage(run=run), book, "a", "b", scratch=tmp_path)
+    assert sorted(book.shares) == [("a", 0.5), ("b", 0.5)]

@@ -163,23 +163,24 @@ def test_each_item_ends_by_itself_and_leaves_no_file(tmp_path: Path) -> None:
 def test_an_item_has_ended_and_its_files_are_gone_while_others_are_worked_on(tmp_path: Path) -> None:
     book = Book()
 
+    seen: list[bool] = []
+
+    def ended_a() -> bool:
+        return "a" in book.complete_ids and not any(each.exists() for each in stage.folders if each.name == "a")
+
     def run(names: list[str], _progress: Progress) -> list[str]:
         if names == ["b"]:
             end = time.monotonic() + 10
-            while time.monotonic() < end and ("a" not in book.complete_ids or any(f.exists() for f in folders_of_a())):
+            while time.monotonic() < end and not ended_a():
                 time.sleep(0.01)
-            assert "a" in book.complete_ids
-            assert not any(folder.exists() for folder in folders_of_a())
+            seen.append(ended_a())
         return names
 
     stage = Stage(run=run)
-
-    def folders_of_a() -> list[Path]:
-        return [folder for folder in stage.folders if folder.name == "a"]
-
     stage.group = {"a": "first", "b": "second"}
-    go(stage, book, "a", "b", usage=Usage(1, 3600, 1), scratch=tmp_path)
+    go(stage, book, "a", "b", usage=Usage(1, 3600, 2), scratch=tmp_path)
     assert sorted(book.complete_ids) == ["a", "b"]
+    assert seen == [True]
 
 
 def refusing(error: Exception) -> Do:

@@ -10,7 +10,7 @@ from assets.recordings import recordings
 from assets.speech import speech
 from assets.transcript_words import transcript_words
 from assets.transcripts import transcripts
-from resources import DatabaseResource, PartitionKeyIOManager, SettingsResource, StoreResource
+from resources import DatabaseResource, EnginesResource, PartitionKeyIOManager, SettingsResource, StoreResource
 from sensors.availability import availability
 from sensors.batching import batching
 from sensors.daily import daily_tables_schedule
@@ -23,7 +23,7 @@ from sensors.run_ends import run_cancelled, run_failure
 def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     """All definitions. `overrides` replaces resources by name: the seam for tests.
 
-    Settings that are overridden reach the database and the store too, unless these are overridden themselves.
+    Settings that are overridden reach the database, the store and the engines too, unless these are overridden.
     """
     given = dict(overrides or {})
     settings = given.get("settings", SettingsResource())
@@ -38,6 +38,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
             "settings": settings,
             "database": DatabaseResource(settings=settings),
             "store": StoreResource(settings=settings),
+            "engines": EnginesResource(settings=settings),
             "io_manager": PartitionKeyIOManager(),
             **given,
         },

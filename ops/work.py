@@ -8,11 +8,9 @@ import structlog
 from dagster import OpDefinition, OpExecutionContext, Out, op
 
 from audiomill.audio import Envelope, contact_sheet
-from audiomill.catalogue.engines import entries
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.engines.lifetime import Models
 from audiomill.engines.protocols import Engine
-from audiomill.errors import ConfigurationError, NotFound
+from audiomill.errors import ConfigurationError, EngineUnavailable, NotFound
 from audiomill.jobs.leases import Claim
 from audiomill.receipts import SigningKey, signing_key
 from audiomill.settings import Settings
@@ -22,7 +20,7 @@ from ops.claim import lease_of
 from ops.prepared import StageWork
 from ops.recorder import Recorder
 from ops.stream import work_off
-from resources import DatabaseResource, SettingsResource, StoreResource
+from resources import DatabaseResource, EnginesResource, SettingsResource, StoreResource
 
 PICTURE = "waveforms.png"
 log = structlog.get_logger(__name__)
@@ -64,13 +62,24 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
         database: DatabaseResource,
         store: StoreResource,
         settings: SettingsResource,
+        engines: EnginesResource,
     ) -> str:
         claim = lease_of(context, database, settings, stage=stage)
         config, objects = settings.get(), store.get()
         if claim.items:
-            with Recorder(database.get(), claim, config) as recorder, _engine(claim, config) as engine:
-                bench = Bench(engine, objects, signing_key(config), config, recorder)
-                pictures = work_off(claim, make(bench), engine, recorder)
+            resource_class = cast("ResourceClass", claim.resource_class)
+            with Recorder(database.get(), claim, config) as recorder:
+                try:
+                    with engines.use(claim.engine, claim.model, resource_class) as engine:
+                        bench = Bench(engine, objects, signing_key(config), config, recorder)
+                        pictures = work_off(claim, make(bench), engine, recorder)
+                except (EngineUnavailable, ConfigurationError) as error:
+                    if claim.attempt < config.lease.max_attempts:
+                        raise
+                    # No file is to blame: splitting the batch to look for one would only start more such runs.
+                    context.log.warning("The engine cannot run here: %s", error)
+                    _fail_all(recorder, claim, error)
+                    return batch_id
             _store_picture(objects, claim, pictures)
         context.log.info("%d items were worked on.", len(claim.items))
         return batch_id
@@ -78,11 +87,14 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
     return work_batch
 
 
-def _engine(claim: Claim, settings: Settings) -> Any:  # noqa: ANN401 - a context manager of an Engine
-    entry = next((entry for entry in entries(settings.engines.extra) if entry.name == claim.engine), None)
-    if entry is None:
-        raise ConfigurationError(f"The engine {claim.engine!r} of batch {claim.batch_id} is not in the catalogue.")
-    return Models(settings).use(entry, claim.model, cast("ResourceClass", claim.resource_class))
+def _fail_all(recorder: Recorder, claim: Claim, error: EngineUnavailable | ConfigurationError) -> None:
+    why = f"can no longer run here: {error}" if isinstance(error, EngineUnavailable) else "cannot run: a fault of ours."
+    failure = EngineUnavailable(
+        f"The engine {claim.engine!r} {why.rstrip('.')}. Order it again later, or with another engine."
+    )
+    failure.__cause__ = error
+    for item in claim.items:
+        recorder.fail(item.id, item.job_id, failure)
 
 
 def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Envelope]]) -> None:

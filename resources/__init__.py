@@ -5,8 +5,9 @@ again for every sensor tick, and a pool of connections per tick would cost more 
 """
 
 from resources.database import DatabaseResource
+from resources.engines import EnginesResource
 from resources.partition_keys import PartitionKeyIOManager
 from resources.settings import SettingsResource
 from resources.store import StoreResource
 
-__all__ = ["DatabaseResource", "PartitionKeyIOManager", "SettingsResource", "StoreResource"]
+__all__ = ["DatabaseResource", "EnginesResource", "PartitionKeyIOManager", "SettingsResource", "StoreResource"]

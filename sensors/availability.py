@@ -5,7 +5,7 @@ import socket
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 
 from audiomill.jobs.availability import AvailabilityReport, report
-from resources import DatabaseResource, SettingsResource
+from resources import DatabaseResource, EnginesResource
 
 
 @sensor(
@@ -14,14 +14,9 @@ from resources import DatabaseResource, SettingsResource
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
 )
-def availability(
-    context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource
-) -> SkipReason:
+def availability(context: SensorEvaluationContext, database: DatabaseResource, engines: EnginesResource) -> SkipReason:
     """Ask every engine of the catalogue and report. Weights that were pulled meanwhile are seen within a minute."""
-    # Engines bring their libraries; only the process that answers ticks pays for them, not every run.
-    from audiomill.engines.registry import available  # noqa: PLC0415
-
-    rows = [AvailabilityReport(**vars(row)) for row in available(settings.get())]
+    rows = [AvailabilityReport(**vars(row)) for row in engines.available()]
     with database.get().session() as session:
         report(session, worker=socket.gethostname(), rows=rows)
     ready = sorted({row.engine for row in rows if row.available})

@@ -52,6 +52,7 @@ class Claim:
     fencing: int
     run_id: str
     items: tuple[ClaimedItem, ...]
+    attempt: int = 1
 
 
 def claim(session: Session, *, batch_id: str, stage: str, run_id: str, settings: Settings) -> Claim:
@@ -151,6 +152,7 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
         fencing=batch.fencing,
         run_id=batch.run_id or "",
         items=items,
+        attempt=batch.attempt,
     )
 
 

@@ -1,13 +1,14 @@
 """Mending what broke: runs that failed, were cancelled, or fell silent. Ending Dagster's runs is the sensors' part.
 
 A batch whose run broke begins a new attempt with the items that are still open. After `max_attempts` it is split in two
-halves of one attempt each, again and again, until the file that breaks the engine stands alone and fails alone.
+halves of one attempt each, again and again, until the file that breaks the engine stands alone and fails alone. Where
+no run came as far as to begin an item, no file is to blame, and there is nothing to look for by splitting.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
+from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
@@ -15,6 +16,20 @@ from audiomill.jobs.items import back_to_lane
 from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.jobs.work import fail_open_item
 from audiomill.settings import Settings
+
+MOST_BEGINNINGS = 20
+"""An item that was begun so often is not begun again: more than the attempts of a batch and all its splits (3 + 8 for
+250 items), so only what is cancelled over and over, by hand or by a limit on a run's time, comes so far."""
+
+
+_NEVER_FINISHED = (
+    "Work on this input was begun many times and was ended before it finished. Split it into shorter parts and order "
+    "them; if that fails too, write to us with the job id."
+)
+_NOT_STARTED = (
+    "We could not begin to work on this input, through a fault of ours. Order it again later; if that fails too, "
+    "write to us with the job id."
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +64,16 @@ def run_failed(
 def run_cancelled(
     session: Session, *, run_id: str, batch_id: str | None = None, attempt: int | None = None
 ) -> str | None:
-    """An operator cancelled a run: its open items go back to their lane. Returns the batch, None if it owned none."""
+    """An operator cancelled a run: its open items go back to their lane. Returns the batch, None if it owned none.
+
+    Each cancelled batch is soon followed by another of the same items: what was begun `MOST_BEGINNINGS` times fails.
+    """
     batch = _of_run(session, run_id, batch_id, attempt)
     if batch is None:
         return None
+    for item_id, begun in _open_items(session, batch.id):
+        if begun >= MOST_BEGINNINGS:
+            fail_open_item(session, item_id, code="never_finished", reason=_NEVER_FINISHED)
     back_to_lane(session, batch.id)
     _end(batch, "cancelled", f"The run {run_id} was cancelled; open items went back to their lane.")
     return batch.id
@@ -109,12 +130,7 @@ def request_again(session: Session, batch_id: str, reason: str) -> None:
 
 
 def _begin_again(session: Session, batch: Batch, reason: str, settings: Settings) -> None:
-    open_ids = session.scalars(
-        select(WorkItem.id)
-        .where(WorkItem.batch_id == batch.id, WorkItem.state.in_(OPEN_ITEMS))
-        .order_by(WorkItem.created_at, WorkItem.id)
-        .with_for_update()
-    ).all()
+    open_ids = [item_id for item_id, _ in _open_items(session, batch.id)]
     # A silent run that wakes up must find itself fenced out from this moment on.
     batch.fencing += 1
     if not open_ids:
@@ -129,6 +145,10 @@ def _begin_again(session: Session, batch: Batch, reason: str, settings: Settings
         batch.requested_at = None
         batch.lease_expires_at = None
         batch.note = reason
+    elif not session.scalar(select(exists().where(WorkItem.batch_id == batch.id, WorkItem.attempts > 0))):
+        for item_id in open_ids:
+            fail_open_item(session, item_id, code="not_started", reason=_NOT_STARTED)
+        _end(batch, "closed", f"{reason} No run began an item; all were failed. Run the batch again when it is mended.")
     elif len(open_ids) == 1:
         fail_open_item(
             session,
@@ -145,6 +165,17 @@ def _begin_again(session: Session, batch: Batch, reason: str, settings: Settings
         for number, ids in enumerate((open_ids[:half], open_ids[half:])):
             _split_off(session, batch, number, ids, settings)
         _end(batch, "closed", f"{reason} It was split in two.")
+
+
+def _open_items(session: Session, batch_id: str) -> list[tuple[str, int]]:
+    """Ids of open items, locked, and how often each was begun."""
+    rows = session.execute(
+        select(WorkItem.id, WorkItem.attempts)
+        .where(WorkItem.batch_id == batch_id, WorkItem.state.in_(OPEN_ITEMS))
+        .order_by(WorkItem.created_at, WorkItem.id)
+        .with_for_update()
+    )
+    return [(row.id, row.attempts) for row in rows]
 
 
 def _split_off(session: Session, batch: Batch, number: int, ids: Sequence[str], settings: Settings) -> None:

@@ -231,6 +231,8 @@ def test_the_file_that_breaks_the_engine_fails_alone(database: Database, setting
             for index, item in enumerate(claim.items):
                 if item.id == poison:
                     with database.session() as session:
+                        work.begin(session, claim, [poison])
+                    with database.session() as session:
                         recovery.run_failed(session, run_id=claim.run_id, reason="segfault", settings=settings)
                     break
                 finish(database, claim, index)
@@ -242,6 +244,35 @@ def test_the_file_that_breaks_the_engine_fails_alone(database: Database, setting
         failed = session.scalars(select(WorkItem).where(WorkItem.state == "failed")).one()
     assert (failed.id, failed.failure_code) == (poison, "engine_crashed")
     assert runs < 12
+
+
+def test_runs_that_never_begin_an_item_blame_no_file_and_start_no_storm(database: Database, settings: Settings) -> None:
+    batch_id = batch_of(database, settings, 8)
+    for run in range(settings.lease.max_attempts):
+        claimed(database, settings, batch_id, f"run-{run}")
+        with database.session() as session:
+            recovery.run_failed(session, run_id=f"run-{run}", reason="It died.", settings=settings)
+    with database.session() as session:
+        assert startable(session) == []
+        assert set(session.scalars(select(Job.failure_code))) == {"not_started"}
+    assert states(database) == {"failed": 8}
+
+
+def test_what_is_cancelled_over_and_over_ends(database: Database, settings: Settings) -> None:
+    batch_id = batch_of(database, settings, 1)
+    for run in range(recovery.MOST_BEGINNINGS):
+        claim = claimed(database, settings, batch_id, f"run-{run}")
+        with database.session() as session:
+            work.begin(session, claim, [claim.items[0].id])
+        with database.session() as session:
+            recovery.run_cancelled(session, run_id=f"run-{run}")
+        if states(database) == {"failed": 1}:
+            break
+        with database.session() as session:
+            (batch_id,) = form_batches(session, settings)
+    assert run == recovery.MOST_BEGINNINGS - 1
+    with database.session() as session:
+        assert session.scalars(select(Job.failure_code)).all() == ["never_finished"]
 
 
 def test_a_silent_run_is_reaped_once_and_fenced_out(database: Database, settings: Settings) -> None:

@@ -1,0 +1,35 @@
+"""The engines as a resource: what can run here, and models loaded for as long as somebody uses them."""
+
+from contextlib import AbstractContextManager
+from threading import Lock
+
+from dagster import ConfigurableResource, ResourceDependency
+
+from audiomill.catalogue.stages import ResourceClass
+from audiomill.engines import registry
+from audiomill.engines.lifetime import Models
+from audiomill.engines.protocols import Engine
+from resources.settings import SettingsResource
+
+_models: dict[str, Models] = {}
+_lock = Lock()
+
+
+class EnginesResource(ConfigurableResource[Models]):
+    """audiomill's engines. Their code is imported when one is asked for, not when the definitions are loaded."""
+
+    settings: ResourceDependency[SettingsResource]
+
+    def get(self) -> Models:
+        """The loaded models of this process."""
+        settings = self.settings.get()
+        with _lock:
+            return _models.setdefault(settings.model_dump_json(), Models(settings))
+
+    def use(self, name: str, model: str | None, resource_class: ResourceClass) -> AbstractContextManager[Engine]:
+        """An engine with its model loaded while the block lasts. Raises EngineUnavailable, ConfigurationError."""
+        return self.get().use(registry.entry_named(name, self.settings.get()), model, resource_class)
+
+    def available(self) -> list[registry.AvailabilityRow]:
+        """What each engine of the catalogue can do on this machine. Raises ConfigurationError."""
+        return registry.available(self.settings.get())

@@ -10,6 +10,8 @@ from assets.recordings import recordings
 from assets.speech import speech
 from assets.transcript_words import transcript_words
 from assets.transcripts import transcripts
+from audiomill.logs import log_as_json
+from audiomill.settings import Settings
 from resources import DatabaseResource, EnginesResource, PartitionKeyIOManager, SettingsResource, StoreResource
 from sensors.availability import availability
 from sensors.batching import batching
@@ -45,4 +47,6 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     )
 
 
+# The code server and every run load this module, and nothing else of ours before it.
+log_as_json(Settings().log_level)
 defs = build_defs()

@@ -143,6 +143,8 @@ def platform() -> Iterator[RunningPlatform]:
         "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
         "AUDIOMILL_ENGINES__EXTRA": json.dumps([SETTING]),
         "AUDIOMILL_BATCHING__MAX_WAIT_SECONDS": "2",
+        # Ten hours of sound are as easily refused as ten minutes, but not as fast.
+        "AUDIOMILL_LIMITS__MAX_SECONDS": "600",
     }
     log = folder / "up.log"
     with log.open("wb") as output:

@@ -85,6 +85,10 @@ class Recorder:
         log.info("job failed", job=job_id, batch=self._claim.batch_id, code=error.code, cause=said)
         self._write(lambda session: work.fail_item(session, self._claim, item_id, error))
 
+    def give_back(self, note: str) -> None:
+        """Give the batch up undone, without blame."""
+        self._write(lambda session: leases.give_back(session, self._claim, note))
+
     def progress(self, item_id: str, share: float) -> None:
         """Tell how far an item is; what comes too soon after the last, or says little more, is left out."""
         now = time.monotonic()

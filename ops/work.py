@@ -10,7 +10,7 @@ from dagster import OpDefinition, OpExecutionContext, Out, op
 from audiomill.audio import Envelope, contact_sheet
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.protocols import Engine
-from audiomill.errors import ConfigurationError, EngineUnavailable, NotFound
+from audiomill.errors import ConfigurationError, EngineUnavailable, NotFound, StorageUnavailable
 from audiomill.jobs.leases import Claim
 from audiomill.receipts import SigningKey, signing_key
 from audiomill.settings import Settings
@@ -80,11 +80,25 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
                     context.log.warning("The engine cannot run here: %s", error)
                     _fail_all(recorder, claim, error)
                     return batch_id
+                except StorageUnavailable:
+                    if _is_away(objects):
+                        # Attempts are for what breaks runs: counted here, an outage would fail whole queues of files.
+                        recorder.give_back("The object store was away; open items went back to their lane.")
+                    raise
             _store_picture(objects, claim, pictures)
         context.log.info("%d items were worked on.", len(claim.items))
         return batch_id
 
     return work_batch
+
+
+def _is_away(store: ObjectStore) -> bool:
+    """Whether nothing can be had of the store, and not one object alone: that one a split would find."""
+    try:
+        store.ready()
+    except StorageUnavailable:
+        return True
+    return False
 
 
 def _fail_all(recorder: Recorder, claim: Claim, error: EngineUnavailable | ConfigurationError) -> None:

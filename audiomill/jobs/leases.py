@@ -195,6 +195,17 @@ def heartbeat(session: Session, held_claim: Claim, settings: Settings) -> None:
         raise LeaseLost(f"The run {held_claim.run_id} no longer owns the batch {held_claim.batch_id}.")
 
 
+def give_back(session: Session, held_claim: Claim, note: str) -> None:
+    """Give the batch up undone: what is open goes back to its lane, uncounted and unblamed. Raises LeaseLost."""
+    fenced(session, held_claim)
+    back_to_lane(session, held_claim.batch_id)
+    session.execute(
+        update(Batch)
+        .where(Batch.id == held_claim.batch_id)
+        .values(state="cancelled", lease_expires_at=None, finished_at=func.clock_timestamp(), note=note)
+    )
+
+
 def close(session: Session, held_claim: Claim) -> BatchView:
     """Give the batch up, worked off. What is still open goes back to its lane. Raises LeaseLost."""
     fenced(session, held_claim)

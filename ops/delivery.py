@@ -74,10 +74,13 @@ def deliver(
 ) -> ItemResult:
     """Store the artifact, the files and their receipts. Nothing is visible to the customer before it is recorded."""
     item = prepared.item
+    sha256 = hashlib.sha256(made.artifact).hexdigest()
     artifact = ArtifactRecord(
         key=prepared.artifact_key,
-        object_key=artifact_object_key(item.workspace_id, item.stage, prepared.artifact_key, made.artifact_suffix),
-        sha256=hashlib.sha256(made.artifact).hexdigest(),
+        object_key=artifact_object_key(
+            item.workspace_id, item.stage, prepared.artifact_key, sha256, made.artifact_suffix
+        ),
+        sha256=sha256,
         details={
             "engine": identity.engine,
             "engine_version": identity.version,

@@ -13,9 +13,13 @@ def text_key(workspace_id: str, sha256: str) -> str:
     return f"texts/{workspace_id}/{sha256}.txt"
 
 
-def artifact_key(workspace_id: str, stage: str, key: str, suffix: str) -> str:
-    """Where a stage's result is kept. `suffix` with its dot."""
-    return f"artifacts/{workspace_id}/{stage}/{key[:2]}/{key}{suffix}"
+def artifact_key(workspace_id: str, stage: str, key: str, sha256: str, suffix: str) -> str:
+    """Where a stage's result is kept. `sha256` of its bytes, `suffix` with its dot.
+
+    The bytes are part of the name: two jobs that make the same thing at the same time, on a GPU with other last bits,
+    must not overwrite what the other has recorded.
+    """
+    return f"artifacts/{workspace_id}/{stage}/{key[:2]}/{key}-{sha256[:16]}{suffix}"
 
 
 def output_key(workspace_id: str, job_id: str, version: int, attempt: int, name: str) -> str:

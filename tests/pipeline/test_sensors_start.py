@@ -31,7 +31,7 @@ class Sensor:
         self.cursor: str | None = None
 
     def tick(self, *, lost: bool = False) -> SensorExecutionData:
-        resources = {key: self.definitions.resources[key] for key in ("database", "store", "settings")}
+        resources = {key: self.definitions.resources[key] for key in ("database", "store", "settings", "engines")}
         with (
             partition_loading_context(dynamic_partitions_store=self.instance),
             build_sensor_context(

@@ -30,7 +30,7 @@ _SUMMARY: dict[str, Any] = {
     "created_at": "2026-11-21T10:00:00Z",
     "started_at": "2026-11-21T10:00:04Z",
     "finished_at": "2026-11-21T10:00:19Z",
-    "batch_id": "bat_01k9zj4w8n2x0q5v7r3t6y1b4e",
+    "batch_id": "20261121T100004-5a52b0c7a5d0",
     "run_id": "5b0f6a1e-9d0c-4f4e-8a57-2f1c6d0e9b3a",
     "attempts": 1,
 }

@@ -190,7 +190,7 @@ def _check_size(path: Path, limits: LimitSettings) -> None:
 
 
 def _no_samples() -> BadInput:
-    return BadInput("The recording is 0 seconds long: it holds no sound at all.", code="no_samples")
+    return BadInput("The recording is 0 seconds long: it holds no sound at all. Export it again.", code="no_samples")
 
 
 def _rate_out_of_range(sample_rate_hz: int) -> BadInput:

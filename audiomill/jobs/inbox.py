@@ -173,7 +173,10 @@ def _place(key: str, workspaces: set[str]) -> tuple[str, str]:
     if any(part in {"", ".", ".."} for part in parts):
         raise BadRequest("The key has an empty part, '.' or '..'. Name each folder plainly.", code="bad_inbox_key")
     if parts[0] not in workspaces:
-        raise BadRequest(f"There is no workspace {parts[0]!r}.", code="workspace_not_found")
+        raise BadRequest(
+            f"There is no workspace {parts[0]!r}. The folder below inbox/ names the workspace.",
+            code="workspace_not_found",
+        )
     recipe(parts[1])
     return parts[0], parts[1]
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import anyio
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.dependencies import Services, database_slots
@@ -39,7 +40,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    # FastAPI's own pages load their scripts from a CDN, unpinned; these serve what came with the package.
+    app = FastAPIOffline(
         title="audiomill",
         summary="Recordings and texts in; transcripts and voices out, each with a signed receipt.",
         description=DESCRIPTION,

@@ -80,7 +80,7 @@ class RequestContext:
         for name, value in self._headers.items():
             headers.setdefault(name, value)
         if not scope["path"].startswith(DOCS):
-            # The pages of the documentation load their script from a content delivery network.
+            # The pages of the documentation start with a script in the page.
             headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
         if scope["path"].startswith("/v1/"):
             headers.setdefault("Cache-Control", "no-store")

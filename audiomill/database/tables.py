@@ -237,6 +237,7 @@ class WorkItem(Base):
     state: Mapped[str] = mapped_column(server_default="queued")
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     attempts: Mapped[int] = mapped_column(server_default="0", comment="times that a run began it")
+    run_id: Mapped[str | None] = mapped_column(index=True, comment="the Dagster run that began it last")
     artifact_key: Mapped[str | None]
     processing_seconds: Mapped[float | None] = mapped_column(comment="engine's time for it")
     failure_code: Mapped[str | None]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, literal, select, text, tuple_
+from sqlalchemy import Row, Select, and_, literal, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, Job, Output, Recording, WorkItem
@@ -128,7 +128,7 @@ def _view(row: Row[Any], outputs: tuple[OutputView, ...] = ()) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
         batch_id=item.batch_id,
-        run_id=run_id,
+        run_id=item.run_id or run_id,
         attempts=item.attempts,
         outputs=outputs,
     )
@@ -175,11 +175,15 @@ def list_jobs(
         (Job.state, state),
         (Job.submission_id, submission_id),
         (WorkItem.batch_id, batch_id),
-        (Batch.run_id, run_id),
     )
     for column, value in wanted:
         if value is not None:
             statement = statement.where(column == value)
+    if run_id is not None:
+        # A run that ended a job stays its run when the batch is run again; until it is begun, its batch's run counts.
+        statement = statement.where(
+            or_(WorkItem.run_id == run_id, and_(WorkItem.run_id.is_(None), Batch.run_id == run_id))
+        )
     if after is not None:
         statement = statement.where(
             tuple_(Job.created_at, Job.id) < tuple_(*(literal(part) for part in _decoded(after)))

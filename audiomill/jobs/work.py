@@ -61,11 +61,12 @@ def begin(session: Session, claim: Claim, item_ids: Sequence[str]) -> dict[str, 
     fenced(session, claim)
     rows = session.execute(
         text(
-            "UPDATE work_items SET state = 'running', attempts = attempts + 1, started_at = clock_timestamp() "
+            "UPDATE work_items SET state = 'running', attempts = attempts + 1, run_id = :run, "
+            "started_at = clock_timestamp() "
             "WHERE id = ANY(:ids) AND batch_id = :batch AND state IN ('batched', 'running') "
             "RETURNING id, job_id, attempts"
         ),
-        {"ids": list(item_ids), "batch": claim.batch_id},
+        {"ids": list(item_ids), "batch": claim.batch_id, "run": claim.run_id},
     ).all()
     transition(session, [row.job_id for row in rows], "running", stage=claim.stage, progress=0.0)
     return {row.id: row.attempts for row in rows}

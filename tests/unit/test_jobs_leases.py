@@ -14,7 +14,7 @@ from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events import events_after
 from audiomill.jobs.leases import Claim
-from audiomill.jobs.queries import get_batch, get_job, get_output
+from audiomill.jobs.queries import get_batch, get_job, get_output, list_jobs
 from audiomill.jobs.retirement import mark_retired, retirable
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
@@ -321,6 +321,12 @@ def test_a_closed_batch_run_again_retries_what_failed_and_only_that(database: Da
         assert get_batch(session, batch_id).state == "closed"
         assert len(session.scalars(select(Output)).all()) == 2
     assert claimed(database, settings, batch_id, "run-3").items == ()
+    with database.session() as session:
+        runs = {job.id: job.run_id for job in list_jobs(session, "acme").jobs}
+        assert runs[claim.items[0].job_id] == "run-1"
+        assert runs[claim.items[1].job_id] == "run-2"
+        of_first = {job.id for job in list_jobs(session, "acme", run_id="run-1").jobs}
+        assert of_first == {claim.items[0].job_id, claim.items[2].job_id}
 
 
 def test_closing_sends_what_is_open_back(database: Database, settings: Settings) -> None:

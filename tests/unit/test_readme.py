@@ -1,0 +1,62 @@
+"""What the README says is true: its commands, settings, files and recipes exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from audiomill.catalogue.recipes import RECIPES
+from audiomill.cli.main import app
+from audiomill.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = "audiomill|api|assets|ops|resources|sensors|benchmarks|tests|docs|deploy"
+
+
+def test_exactly_two_commands_set_everything_up() -> None:
+    block = re.search(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    assert block is not None
+    assert [line.split("#")[0].strip() for line in block.group(1).splitlines()] == ["make demo", "make test"]
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`?make ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_commands_exist() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for first, second in re.findall(r"audiomill ([a-z-]+)(?: ([a-z]+))?", README):
+        assert first in commands, first
+        nested = getattr(commands[first], "commands", None)
+        if nested is not None:
+            assert second in nested, f"{first} {second}"
+
+
+def test_settings_exist() -> None:
+    for name in set(re.findall(r"AUDIOMILL_([A-Z_]+)", README)):
+        section, _, field = name.lower().partition("__")
+        assert section in Settings.model_fields, name
+        if field:
+            assert field in Settings.model_fields[section].annotation.model_fields, name  # type: ignore[union-attr]
+
+
+def test_recipes_exist() -> None:
+    named = re.search(r"Recipes of today: (.*?);", README, flags=re.DOTALL)
+    assert named is not None
+    assert set(re.findall(r"`(\w+)`", named.group(1))) == set(RECIPES)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    linked = [
+        document.parent / target for target in re.findall(r"\]\(([^)#]+)\)", text) if not target.startswith("http")
+    ]
+    named = [ROOT / path for path in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text)]
+    for path in [*linked, *named]:
+        assert path.exists(), path

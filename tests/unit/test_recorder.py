@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
+import structlog
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
@@ -27,6 +28,15 @@ class Unasked(Recorder):
 
     def _write(self, action: Callable[[Session], object]) -> object:  # type: ignore[override]  # of no session
         return action(None)  # type: ignore[arg-type]  # what it calls is replaced
+
+
+@pytest.fixture(autouse=True)
+def _every_line_is_logged() -> Iterator[None]:
+    """A process logs as its last `log_as_json` said: another test's may have asked for errors only."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

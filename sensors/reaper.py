@@ -45,7 +45,7 @@ def reaper(context: SensorEvaluationContext, database: DatabaseResource, setting
     ttl = settings.get().lease.ttl_seconds
     with database.get().session() as session:
         expired = recovery.expire_leases(session, settings.get(), limit=PER_TICK)
-        unstarted = recovery.unstarted(session, settings.get())[:PER_TICK]
+        unstarted = recovery.unstarted(session, settings.get())
     for lapsed in expired:
         end_run(context.instance, lapsed.run_id, f"Its lease on batch {lapsed.batch_id} lapsed: it fell silent.")
     missing = _without_live_run(context.instance, [batch_id for batch_id, _ in unstarted])

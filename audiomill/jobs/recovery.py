@@ -106,14 +106,21 @@ def expire_leases(session: Session, settings: Settings, *, limit: int = 50) -> l
     return expired
 
 
-def unstarted(session: Session, settings: Settings) -> list[tuple[str, str]]:
-    """(batch, run key) of batches for which a run was asked for long ago and that none has claimed."""
+def unstarted(session: Session, settings: Settings, *, limit: int = 1000) -> list[tuple[str, str]]:
+    """(batch, run key) of batches for which a run was asked for long ago and that none has claimed, longest first.
+
+    The limit is above what `batching.queue_factor` lets wait: looking at fewer would show the same ones each time,
+    while their runs stand in Dagster's queue, and never the one behind them whose run was lost.
+    """
     rows = session.execute(
-        select(Batch.id, Batch.attempt).where(
+        select(Batch.id, Batch.attempt)
+        .where(
             Batch.state == "formed",
             Batch.requested_at
             < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, settings.lease.start_timeout_seconds),
         )
+        .order_by(Batch.requested_at, Batch.id)
+        .limit(limit)
     )
     return [(row.id, f"{row.id}:{row.attempt}") for row in rows]
 

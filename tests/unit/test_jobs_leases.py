@@ -357,3 +357,17 @@ def test_a_run_that_never_came_is_found_and_asked_for_again(database: Database, 
         assert recovery.unstarted(session, settings) == [(batch_id, f"{batch_id}:1")]
         recovery.request_again(session, batch_id, "the run never came")
         assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:2"]
+
+
+def test_the_run_that_was_asked_for_longest_ago_is_looked_for_first(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        for batch_id, hours in (("a", 1), ("b", 3), ("c", 2)):
+            session.execute(
+                text(
+                    "INSERT INTO batches (id, lane, stage, engine, resource_class, item_count, audio_seconds, "
+                    "requested_at) "
+                    "VALUES (:id, 'l', 'transcribe', 'e', 'cpu', 1, 1, clock_timestamp() - make_interval(hours => :h))"
+                ),
+                {"id": batch_id, "h": hours},
+            )
+        assert recovery.unstarted(session, settings, limit=2) == [("b", "b:1"), ("c", "c:1")]

@@ -92,19 +92,17 @@ class Upload(Base):
 
 
 class Recording(Base):
-    """One object that a customer gave. `sha256` is known once it was read whole."""
+    """One object that a customer gave. `sha256` is known once it was read whole.
+
+    What an order says of it (its name, whether it is taken as sound or as text) is the job's.
+    """
 
     __tablename__ = "recordings"
-    __table_args__ = (
-        UniqueConstraint("workspace_id", "object_key", "object_version"),
-        CheckConstraint("kind IN ('audio', 'text')", name="kind"),
-    )
+    __table_args__ = (UniqueConstraint("workspace_id", "object_key", "object_version"),)
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
-    kind: Mapped[str]
     object_key: Mapped[str]
     object_version: Mapped[str] = mapped_column(comment="the store's entity tag: changes with the content")
-    filename: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(index=True)
     duration_seconds: Mapped[float | None]
@@ -142,6 +140,7 @@ class Job(Base):
     submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id", ondelete="CASCADE"))
     position: Mapped[int] = mapped_column(comment="place within the submission")
     recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), index=True)
+    filename: Mapped[str] = mapped_column(comment="of its input, as this order calls it")
     recipe: Mapped[str]
     capability: Mapped[str]
     parameters: Mapped[dict[str, Any]] = mapped_column(comment="frozen at submission, `auto` resolved")

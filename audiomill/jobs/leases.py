@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
+from audiomill.catalogue.capabilities import capability
 from audiomill.database.tables import Batch, Job, Recording, WorkItem
 from audiomill.errors import LeaseLost, LeaseRefused
 from audiomill.jobs.items import back_to_lane
@@ -135,8 +136,8 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
             recording_id=recording.id,
             object_key=recording.object_key,
             object_version=recording.object_version,
-            kind=recording.kind,
-            filename=recording.filename,
+            kind=capability(job.capability).input_kind,
+            filename=job.filename,
             size_bytes=recording.size_bytes,
             attempts=item.attempts,
             input_sha256=recording.sha256,

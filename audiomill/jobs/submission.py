@@ -199,10 +199,8 @@ def _recordings(session: Session, workspace_id: str, orders: Sequence[_Order]) -
         (order.new.input.key, order.new.input.version): {
             "id": new_id("rec"),
             "workspace_id": workspace_id,
-            "kind": order.capability.input_kind,
             "object_key": order.new.input.key,
             "object_version": order.new.input.version,
-            "filename": order.new.input.filename,
             "size_bytes": order.new.input.size_bytes,
             "sha256": order.new.input.sha256,
         }
@@ -239,6 +237,7 @@ def _insert(
                 "submission_id": submission_id,
                 "position": position,
                 "recording_id": recordings[given.key, given.version],
+                "filename": given.filename,
                 "recipe": order.new.recipe,
                 "capability": order.capability.name,
                 "parameters": order.parameters.model_dump(mode="json"),

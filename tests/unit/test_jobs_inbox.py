@@ -111,7 +111,7 @@ def test_odd_names_are_taken(database: Database, config: Settings, inbox: Object
     sweep(database, inbox, config)
     assert jobs(database) == sorted(f"inbox/acme/transcribe/{name}" for name in odd)
     with database.session() as session:
-        names = session.scalars(select(Recording.filename)).all()
+        names = session.scalars(select(Job.filename)).all()
     assert not any("\n" in name for name in names)
 
 

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import func, select
 
 from audiomill.database.connection import Database
-from audiomill.database.tables import Job, JobEvent, Recording, Submission, WorkItem
+from audiomill.database.tables import Batch, Job, JobEvent, Recording, Submission, WorkItem
 from audiomill.errors import BadRequest, Conflict, EngineUnavailable, LimitExceeded, NotFound
+from audiomill.jobs.batching import form_batches
+from audiomill.jobs.leases import Claim, claim
 from audiomill.jobs.queries import get_job
 from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings
@@ -18,6 +20,14 @@ from tests.fakes.orders import audio, order, prepare, wipe
 def _workspace(database: Database) -> None:
     wipe(database)
     prepare(database, "acme")
+
+
+def claim_next(database: Database, settings: Settings, stage: str) -> Claim:
+    """The lease of the batch of that stage."""
+    with database.session() as session:
+        form_batches(session, settings)
+        (batch_id,) = session.scalars(select(Batch.id).where(Batch.stage == stage))
+        return claim(session, batch_id=batch_id, stage=stage, run_id=f"run-{stage}", settings=settings)
 
 
 def count(database: Database, table: type) -> int:
@@ -132,3 +142,25 @@ def test_what_no_database_can_hold_is_refused(database: Database, settings: Sett
     with pytest.raises(BadRequest) as caught:
         order(database, settings, "acme", [new], key=bad if where == "key" else "key")
     assert caught.value.code == "bad_characters"
+
+
+def test_each_job_shows_the_name_that_its_own_order_gave_the_object(database: Database, settings: Settings) -> None:
+    shown = []
+    for name in ("greeting.txt", "farewell.txt"):
+        same = NewJob("synthesize", {}, InputObject("texts/acme/one.txt", "v", 5, name))
+        (job_id,) = order(database, settings, "acme", [same]).job_ids
+        with database.session() as session:
+            shown.append(get_job(session, "acme", job_id).filename)
+    assert shown == ["greeting.txt", "farewell.txt"]
+
+
+def test_an_object_ordered_as_sound_and_as_text_is_to_each_job_what_its_order_says(
+    database: Database, settings: Settings
+) -> None:
+    given = InputObject("uploads/acme/one", "v", 5, "one.bin")
+    order(database, settings, "acme", [NewJob("transcribe", {}, given), NewJob("synthesize", {}, given)])
+    claims = [claim_next(database, settings, stage) for stage in ("transcribe", "synthesize")]
+    assert [(item.capability, item.kind) for claim in claims for item in claim.items] == [
+        ("transcribe", "audio"),
+        ("synthesize", "text"),
+    ]

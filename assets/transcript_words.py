@@ -18,6 +18,7 @@ from dagster import (
 
 from audiomill.database.connection import Database
 from audiomill.errors import NotFound
+from audiomill.formats import media_type_of
 from audiomill.jobs.tables import FinishedTranscript, finished_transcripts
 from audiomill.storage.keys import table_key
 from audiomill.storage.store import ObjectStore
@@ -56,7 +57,7 @@ def transcript_words(
         path = Path(folder) / f"{TABLE}.parquet"
         transcripts, rows, missing = write_words(database.get(), store.get(), day, path)
         size_bytes = path.stat().st_size
-        store.get().put_file(table_key(TABLE, day.isoformat()), path, media_type="application/vnd.apache.parquet")
+        store.get().put_file(table_key(TABLE, day.isoformat()), path, media_type=media_type_of(path.name))
     return MaterializeResult(
         metadata={
             "dagster/row_count": MetadataValue.int(rows),

@@ -14,6 +14,7 @@ from typing import Any
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from audiomill.errors import NotFound
+from audiomill.formats import media_type_of
 from audiomill.jobs.manifests import ManifestJob
 from audiomill.jobs.queries import BatchRow, BatchView
 from audiomill.settings import Settings
@@ -104,11 +105,11 @@ def links(
         "attempt": batch.attempt,
         "jobs": [asdict(job) for job in jobs],
     }
-    store.put_bytes(manifest_key, json.dumps(manifest, indent=1).encode(), media_type="application/json")
+    store.put_bytes(manifest_key, json.dumps(manifest, indent=1).encode(), media_type=media_type_of(MANIFEST))
     try:
         store.stat(picture_key)
     except NotFound:
-        store.put_bytes(picture_key, batch_chart(rows), media_type="image/png")
+        store.put_bytes(picture_key, batch_chart(rows), media_type=media_type_of(PICTURE))
     seconds = settings.storage.operator_url_seconds
     return {
         "picture": MetadataValue.url(store.signed_get(picture_key, seconds=seconds).url),

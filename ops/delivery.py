@@ -10,6 +10,7 @@ import rfc8785
 
 from audiomill import __version__
 from audiomill.engines.protocols import EngineIdentity
+from audiomill.formats import RECEIPT_SUFFIX, media_type_of
 from audiomill.jobs.work import ArtifactRecord, ItemResult, OutputRecord
 from audiomill.quality import Check
 from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
@@ -17,19 +18,6 @@ from audiomill.storage import ObjectStore
 from audiomill.storage.keys import artifact_key as artifact_object_key
 from audiomill.storage.keys import output_key
 from ops.prepared import Payload, Prepared, Result
-
-RECEIPT_SUFFIX = ".receipt.json"
-
-_MEDIA_TYPES = {
-    "txt": "text/plain; charset=utf-8",
-    "srt": "application/x-subrip; charset=utf-8",
-    "vtt": "text/vtt; charset=utf-8",
-    "tsv": "text/tab-separated-values; charset=utf-8",
-    "json": "application/json",
-    "wav": "audio/wav",
-    "flac": "audio/flac",
-    "mp3": "audio/mpeg",
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +46,7 @@ def making_key(
         identity.version,
         identity.model,
         identity.model_sha256,
+        identity.seed,
         input_sha256,
         relevant,
     ]
@@ -86,6 +75,7 @@ def deliver(
             "engine_version": identity.version,
             "model": identity.model,
             "model_sha256": identity.model_sha256,
+            "seed": identity.seed,
             "input_sha256": prepared.input_sha256,
             "seconds": made.audio_seconds,
             "processing_seconds": processing_seconds,
@@ -95,10 +85,9 @@ def deliver(
         store.put_bytes(artifact.object_key, made.artifact)
     outputs: list[OutputRecord] = []
     for name, data in made.files.items():
-        media_type = _MEDIA_TYPES[name.rsplit(".", 1)[-1]]
-        written = _put(store, prepared, name, data, media_type)
+        written = _put(store, prepared, name, data)
         receipt = sign(_receipt(identity, prepared, made, written, processing_seconds), key)
-        outputs += [written, _put(store, prepared, name + RECEIPT_SUFFIX, receipt, "application/json")]
+        outputs += [written, _put(store, prepared, name + RECEIPT_SUFFIX, receipt)]
     return ItemResult(
         artifact=artifact,
         outputs=tuple(outputs),
@@ -109,10 +98,8 @@ def deliver(
     )
 
 
-def _put(
-    store: ObjectStore, prepared: Prepared[Payload, Result], name: str, data: bytes, media_type: str
-) -> OutputRecord:
-    item = prepared.item
+def _put(store: ObjectStore, prepared: Prepared[Payload, Result], name: str, data: bytes) -> OutputRecord:
+    item, media_type = prepared.item, media_type_of(name)
     # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
     key = output_key(item.workspace_id, item.job_id, 1, prepared.attempt, name)
     store.put_bytes(key, data, media_type=media_type)
@@ -147,7 +134,7 @@ def _receipt(
             model_sha256=identity.model_sha256,
         ),
         parameters=item.parameters,
-        seed=None,
+        seed=identity.seed,
         code_version=__version__,
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,

@@ -11,6 +11,7 @@ from audiomill.audio import Envelope, contact_sheet
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.protocols import Engine
 from audiomill.errors import ConfigurationError, EngineUnavailable, NotFound, StorageUnavailable
+from audiomill.formats import media_type_of
 from audiomill.jobs.leases import Claim
 from audiomill.receipts import SigningKey, signing_key
 from audiomill.settings import Settings
@@ -115,4 +116,4 @@ def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, E
     if pictures:
         # By id, that is as ordered: items end in any order.
         sheet = contact_sheet(sorted(pictures, key=lambda picture: picture[0]))
-        store.put_bytes(batch_key(claim.batch_id, claim.fencing, PICTURE), sheet, media_type="image/png")
+        store.put_bytes(batch_key(claim.batch_id, claim.fencing, PICTURE), sheet, media_type=media_type_of(PICTURE))

@@ -183,7 +183,7 @@ class Job(JobSummary):
                         {
                             "name": "transcript.srt",
                             "version": 1,
-                            "media_type": "application/x-subrip",
+                            "media_type": "application/x-subrip; charset=utf-8",
                             "size_bytes": 2048,
                             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                             "url": f"/v1/jobs/{_JOB}/outputs/transcript.srt",

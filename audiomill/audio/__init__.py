@@ -2,7 +2,7 @@
 
 from audiomill.audio.audio import Audio
 from audiomill.audio.decode import Decoded, decode
-from audiomill.audio.encode import MEDIA_TYPES, Encoded, SoundFormat, encode, encode_file
+from audiomill.audio.encode import Encoded, SoundFormat, encode, encode_file
 from audiomill.audio.flaws import Flaw
 from audiomill.audio.level import clipped_share, longest_silence_seconds, peak, rms_dbfs, silent_share
 from audiomill.audio.picture import MOST_ON_A_SHEET, Envelope, contact_sheet, envelope, waveform_png
@@ -10,7 +10,6 @@ from audiomill.audio.probe import Probe, probe
 from audiomill.audio.resample import mono, resampled
 
 __all__ = [
-    "MEDIA_TYPES",
     "MOST_ON_A_SHEET",
     "Audio",
     "Decoded",

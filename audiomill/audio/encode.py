@@ -23,8 +23,6 @@ from audiomill.errors import BadRequest, StorageUnavailable
 
 SoundFormat = Literal["wav", "flac", "mp3"]
 
-MEDIA_TYPES: dict[SoundFormat, str] = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
-
 _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """ISO 11172-3, 13818-3 and MPEG-2.5."""
 

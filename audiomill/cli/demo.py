@@ -10,6 +10,7 @@ import typer
 
 from audiomill.cli.console import err, fail, out, printable, show_table
 from audiomill.cli.up import WATCH_SECONDS, stop_requests
+from audiomill.formats import RECEIPT_SUFFIX, is_receipt
 from audiomill.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -150,14 +151,16 @@ def _process(
 def _fetched(client: "ApiClient", job: dict[str, Any] | None, folder: Path) -> str | None:
     """Fetch and verify a job's outputs; returns what is wrong, or None."""
     from audiomill.cli.submitting import download_outputs  # noqa: PLC0415 - as above
-    from audiomill.cli.verify import SUFFIX, pairs_in, trusted_keys, verdicts  # noqa: PLC0415 - as above
+    from audiomill.cli.verify import pairs_in, trusted_keys, verdicts  # noqa: PLC0415 - as above
 
     if job is None or job["state"] != "complete":
         return str(job["failure_reason"] or f"It is {job['state']}.") if job else "It was not ordered."
     written = download_outputs(client, job, folder)
-    receipts = [path for path in written if path.name.endswith(SUFFIX)]
+    receipts = [path for path in written if is_receipt(path.name)]
     without = [
-        path.name for path in written if path not in receipts and path.with_name(path.name + SUFFIX) not in receipts
+        path.name
+        for path in written
+        if path not in receipts and path.with_name(path.name + RECEIPT_SUFFIX) not in receipts
     ]
     if without or not receipts:
         return f"There is no receipt of {', '.join(without) or 'anything'}."
@@ -185,7 +188,7 @@ def _show(outcomes: list[Outcome], note: str | None) -> None:
 
 
 def _deliverables(folder: Path, job: dict[str, Any]) -> list[str]:
-    names = [str(each["name"]) for each in job.get("outputs", []) if not str(each["name"]).endswith(".receipt.json")]
+    names = [str(each["name"]) for each in job.get("outputs", []) if not is_receipt(str(each["name"]))]
     return [name for name in names if (folder / name).exists()]
 
 

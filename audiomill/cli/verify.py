@@ -6,20 +6,19 @@ from typing import Annotated
 import typer
 
 from audiomill.cli.console import fail, out, show_table
+from audiomill.formats import RECEIPT_SUFFIX, is_receipt
 from audiomill.settings import get_settings
-
-SUFFIX = ".receipt.json"
 
 
 def pairs_in(path: Path) -> list[tuple[Path, Path]]:
     """(file, receipt) of a file, a receipt, or a folder with all below it."""
     if path.is_dir():
-        receipts = sorted(each for each in path.rglob(f"*{SUFFIX}") if each.is_file())
-    elif path.name.endswith(SUFFIX):
+        receipts = sorted(each for each in path.rglob(f"*{RECEIPT_SUFFIX}") if each.is_file())
+    elif is_receipt(path.name):
         receipts = [path]
     else:
-        receipts = [path.with_name(path.name + SUFFIX)]
-    return [(receipt.with_name(receipt.name.removesuffix(SUFFIX)), receipt) for receipt in receipts]
+        receipts = [path.with_name(path.name + RECEIPT_SUFFIX)]
+    return [(receipt.with_name(receipt.name.removesuffix(RECEIPT_SUFFIX)), receipt) for receipt in receipts]
 
 
 def verdicts(pairs: list[tuple[Path, Path]], keys: dict[str, str]) -> list[tuple[Path, str | None]]:
@@ -52,7 +51,7 @@ def verify(
     """Check files against their receipts. Ends with 1 if any is refused."""
     pairs = [pair for path in paths for pair in pairs_in(path)]
     if not pairs:
-        fail(f"There is no receipt (*{SUFFIX}) in {', '.join(map(str, paths))}.")
+        fail(f"There is no receipt (*{RECEIPT_SUFFIX}) in {', '.join(map(str, paths))}.")
     results = verdicts(pairs, trusted_keys(keys))
     show_table(("file", "", ""), [(file, "refused" if why else "holds", why) for file, why in results])
     refused = sum(why is not None for _, why in results)

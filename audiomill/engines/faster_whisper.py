@@ -85,7 +85,7 @@ class FasterWhisper:
         self._resource_class = resource_class
         self._folder = self._store.path(NAME, name)
         self._build()
-        self._identity = EngineIdentity(NAME, package_version("faster-whisper"), name, installed.sha256)
+        self._identity = EngineIdentity(NAME, package_version("faster-whisper"), name, installed.sha256, SEED)
 
     @property
     def identity(self) -> EngineIdentity:

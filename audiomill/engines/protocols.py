@@ -30,12 +30,16 @@ class Availability:
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """What made an output, for receipts and artifact keys: engine, its version, the model and its SHA-256."""
+    """What made an output, for receipts and artifact keys: engine, its version, the model and its SHA-256.
+
+    seed: what its random numbers start from; None: it draws none.
+    """
 
     engine: str
     version: str
     model: str | None
     model_sha256: str | None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Upload
 from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound
+from audiomill.formats import media_type_of
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.submission import InputObject, recording_too_large
 from audiomill.settings import Settings
@@ -101,7 +102,7 @@ def stored_text(
     data = text.encode()
     sha256 = hashlib.sha256(data).hexdigest()
     key = text_key(workspace_id, sha256)
-    store.put_bytes(key, data, media_type="text/plain; charset=utf-8")
+    store.put_bytes(key, data, media_type=media_type_of(key))
     return InputObject(key, sha256, len(data), display_name(filename), sha256, len(text))
 
 

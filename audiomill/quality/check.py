@@ -9,6 +9,7 @@ REJECTING = frozenset(
     {
         "no_speech",  # a transcript without words is nothing to sell
         "repeating_transcript",  # a recogniser caught in a loop
+        "compressible_transcript",  # a loop with small changes
         "words_beyond_end",  # times that cannot be right
         "too_many_words",  # more than anybody can say in the time
         "silent_speech",  # nothing to hear where speech was ordered

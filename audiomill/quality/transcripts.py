@@ -124,4 +124,4 @@ def compression(text: str) -> Check:
     ratio = statistics.median(len(window) / len(zlib.compress(window)) for window in windows)
     passed = ratio <= MAX_COMPRESSION_RATIO
     reason = f"The transcript repeats itself: it shrinks to 1/{ratio:.1f} when compressed, as no speech does."
-    return Check("repeating_transcript", passed, ratio, MAX_COMPRESSION_RATIO, None if passed else reason)
+    return Check("compressible_transcript", passed, ratio, MAX_COMPRESSION_RATIO, None if passed else reason)

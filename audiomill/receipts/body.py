@@ -45,7 +45,7 @@ class InputPart(_Part):
 
 
 class EnginePart(_Part):
-    """What made it. `model_sha256` is the hash of the weights."""
+    """What made it. `model_sha256`: of its weights, or of the data that it carries in their place."""
 
     name: str
     version: str

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from audiomill.errors import BadRequest, NotFound, StorageUnavailable
+from audiomill.formats import media_type_of
 from audiomill.storage import local_files
 from audiomill.storage.grants import Grant, Grants
-from audiomill.storage.http_headers import media_type_of
 from audiomill.storage.local_listing import walk
 from audiomill.storage.receiving import Receiver
 from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed

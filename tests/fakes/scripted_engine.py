@@ -20,6 +20,7 @@ from audiomill.errors import AudiomillError, BadInput, EngineFailed
 from audiomill.transcripts import Segment, Transcript, Word
 
 NAME = "scripted"
+SEED = 7
 ENTRY = EngineEntry(
     NAME, "speech_to_text", "tests.fakes.scripted_engine:Scripted", ("cpu",), "MIT", "Does as the order says"
 )
@@ -42,7 +43,7 @@ class Scripted:
 
     @property
     def identity(self) -> EngineIdentity:
-        return EngineIdentity(NAME, "1", None, None)
+        return EngineIdentity(NAME, "1", None, None, SEED)
 
     @property
     def usage(self) -> Usage:

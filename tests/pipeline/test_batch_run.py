@@ -10,9 +10,11 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance, Definitions
 from PIL import Image
 
 from audiomill.database.connection import Database
-from audiomill.jobs.queries import get_batch
+from audiomill.formats import RECEIPT_SUFFIX, media_type_of
+from audiomill.jobs.queries import get_batch, get_job
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
+from tests.fakes.scripted_engine import SEED
 from tests.pipeline.conftest import Materialise, Order, states
 
 TELLING = "divorce-of-jane-doe"
@@ -67,6 +69,23 @@ def test_picture_and_manifest_are_there(
     assert {"transcript.txt", "transcript.txt.receipt.json"} <= names
     for name in ("picture", "manifest"):
         assert httpx.URL(told[name]).path
+
+
+def test_the_receipt_says_what_the_store_and_the_job_say(
+    database: Database, store: ObjectStore, order: Order, materialise: Materialise
+) -> None:
+    batch_id, (job_id,) = order.batch("say:hello there")
+    assert materialise(batch_id).success
+    with database.session() as session:
+        outputs = {output.name: output for output in get_job(session, None, job_id).outputs}
+    for name in (f"transcript.{ending}" for ending in ("txt", "srt", "vtt", "tsv", "json")):
+        receipt = json.loads(store.get_bytes(outputs[name + RECEIPT_SUFFIX].object_key))["receipt"]
+        token = store.signed_get(outputs[name].object_key, seconds=60).url.rpartition("/")[2]
+        served = store.open_token(token, "GET").media_type  # type: ignore[attr-defined]  # the local store's
+        assert receipt["output"]["media_type"] == outputs[name].media_type == served == media_type_of(name)
+        assert receipt["seed"] == SEED
+        checks = [check["name"] for check in receipt["checks"]]
+        assert len(set(checks)) == len(checks) > 3
 
 
 def test_a_batch_without_sound_still_gets_a_picture(

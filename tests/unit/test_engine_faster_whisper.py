@@ -11,7 +11,7 @@ from audiomill.audio import Audio
 from audiomill.catalogue.parameters import TranscribeParameters
 from audiomill.engines import faster_whisper
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.faster_whisper import FasterWhisper
+from audiomill.engines.faster_whisper import SEED, FasterWhisper
 from audiomill.engines.model_store import ModelStore
 from audiomill.engines.voice_activity import Span, pieces
 from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
@@ -234,3 +234,4 @@ def test_weights_that_are_no_weights(tmp_path):
 def test_identity_has_the_hash_of_the_weights(engine, store):
     assert engine.identity.model_sha256 == store.installed()[0].sha256
     assert (engine.identity.engine, engine.identity.model) == ("faster-whisper", "small")
+    assert engine.identity.seed == SEED, "it draws random numbers, so a receipt must name what they start from"

@@ -123,8 +123,18 @@ def test_a_loop(text):
 def test_a_loop_with_small_changes():
     text = " ".join(f"this is sentence number {index} of the text" for index in range(100))
     checks = failed(judge_transcript(transcript(text, 300, end=5), sound(200)))
-    assert checks["repeating_transcript"].value > 2.4
-    assert "compressed" in checks["repeating_transcript"].reason
+    assert checks["compressible_transcript"].value > 2.4
+    assert "compressed" in checks["compressible_transcript"].reason
+
+
+def test_no_two_checks_of_a_result_have_one_name():
+    spoken = Speech(sound(2.0))
+    for checks in (
+        judge_transcript(transcript(SENTENCES, 200), sound(200)),
+        judge_speech(spoken, "so it is said", SynthesizeParameters()),
+    ):
+        names = [check.name for check in checks]
+        assert len(set(names)) == len(names) > 3
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,13 @@ def test_what_is_signed_is_verified(key: SigningKey, tmp_path: Path) -> None:
     assert sign(verified.receipt, key) == receipt, "what was read signs to the same bytes"
 
 
+def test_a_receipt_of_before_still_holds(key: SigningKey) -> None:
+    """Without a seed, with srt's other media type and two checks of one name, as the first ones were written."""
+    twice = tuple(CheckPart(name="repeating_transcript", passed=True, value=0.0, limit=limit) for limit in (0.5, 2.4))
+    old = sign(body(seed=None, checks=twice), key)
+    assert verify(old, OUTPUT, {key.key_id: key.public_pem}).receipt.checks == twice
+
+
 def test_every_changed_bit_is_refused(key: SigningKey) -> None:
     receipt = sign(body(), key)
     keys = {key.key_id: key.public_pem}

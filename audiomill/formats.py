@@ -1,0 +1,34 @@
+"""The files that we deliver and accept: endings, media types, the receipt's suffix; each said once, here.
+
+How a file of a format is written is the part of audiomill.transcripts and audiomill.audio.
+"""
+
+RECEIPT_SUFFIX = ".receipt.json"
+"""The receipt of `speech.wav` is `speech.wav.receipt.json` beside it."""
+
+UNKNOWN = "application/octet-stream"
+
+# Not the `mimetypes` module: it reads the machine's own files, so answers would differ.
+MEDIA_TYPES: dict[str, str] = {
+    "txt": "text/plain; charset=utf-8",
+    "srt": "application/x-subrip; charset=utf-8",  # not registered; what players and browsers know it by
+    "vtt": "text/vtt; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
+    "json": "application/json",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "png": "image/png",
+    "parquet": "application/vnd.apache.parquet",
+}
+"""By ending, without its dot."""
+
+
+def media_type_of(name: str) -> str:
+    """Media type by the ending of a key or file name; `application/octet-stream` where it is not one of ours."""
+    return MEDIA_TYPES.get(name.rpartition(".")[2].lower(), UNKNOWN)
+
+
+def is_receipt(name: str) -> bool:
+    """Whether that is the name of a receipt, and not of the file that it speaks of."""
+    return name.endswith(RECEIPT_SUFFIX)

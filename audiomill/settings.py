@@ -127,7 +127,6 @@ class DagsterSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address of the webserver")
     port: Positive = Field(3000, description="port of the webserver")
-    code_server_port: Positive = Field(4266, description="port of the one gRPC code server, on loopback")
     dequeue_interval_seconds: Positive = Field(1, description="how often queued runs are looked at")
     public_url: str | None = Field(None, description="address that operators use; default http://host:port")
 

@@ -89,13 +89,13 @@ def running_platform(extra: list[str]) -> Iterator[RunningPlatform]:
     """Start, give, stop. `extra`: engine entries beside the catalogue's, first in `auto`'s order."""
     with tempfile.TemporaryDirectory(prefix="audiomill-benchmark-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the embedded server may run as another user
-        api, webserver, code_server = free_ports(3)
+        api, webserver = free_ports(2)
         with _environment({"PYTHONPATH": str(ROOT)}):
             settings = Settings(
                 data_dir=Path(folder) / "data",
                 engines={"extra": extra, "fetch_default_weights": False},
                 api={"port": api},
-                dagster={"port": webserver, "code_server_port": code_server},
+                dagster={"port": webserver},
             )
         variables = {
             "PYTHONPATH": str(ROOT),
@@ -103,7 +103,6 @@ def running_platform(extra: list[str]) -> Iterator[RunningPlatform]:
             "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
             "AUDIOMILL_API__PORT": str(api),
             "AUDIOMILL_DAGSTER__PORT": str(webserver),
-            "AUDIOMILL_DAGSTER__CODE_SERVER_PORT": str(code_server),
         }
         with _environment(variables):
             platform = Platform(settings, purpose="benchmark")

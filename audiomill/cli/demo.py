@@ -84,7 +84,7 @@ def _own_settings() -> Settings:
     """The settings with free ports, so that a demo never meets another platform."""
     from audiomill.cli.processes import free_ports  # noqa: PLC0415 - psutil: not for --help
 
-    names = ("AUDIOMILL_API__PORT", "AUDIOMILL_DAGSTER__PORT", "AUDIOMILL_DAGSTER__CODE_SERVER_PORT")
+    names = ("AUDIOMILL_API__PORT", "AUDIOMILL_DAGSTER__PORT")
     for name, port in zip(names, free_ports(len(names)), strict=True):
         os.environ.setdefault(name, str(port))
     get_settings.cache_clear()

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from audiomill.cli.sockets import code_server_socket
 from audiomill.settings import Settings
 
 DATABASE_VARIABLE = "AUDIOMILL_DAGSTER_STORAGE_URL"
@@ -71,13 +72,15 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
 
 
 def workspace_yaml(settings: Settings) -> dict[str, Any]:
-    """The workspace: one long-lived code server (docs/decisions/0004-one-code-server.md)."""
+    """The workspace: one long-lived code server (docs/decisions/0004-one-code-server.md).
+
+    By a Unix socket: whoever reaches its port runs any command (docs/decisions/0019-the-code-server-has-no-port.md).
+    """
     return {
         "load_from": [
             {
                 "grpc_server": {
-                    "host": "127.0.0.1",
-                    "port": settings.dagster.code_server_port,
+                    "socket": str(code_server_socket(settings.data_dir)),
                     "location_name": "audiomill",
                 }
             }

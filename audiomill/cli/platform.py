@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pathlib import Path
 from audiomill.cli.instance import dagster_home, database_variable, write_instance
 from audiomill.cli.processes import StartLock, end_leftovers, require_free_port
 from audiomill.cli.readiness import Readiness, program_states
+from audiomill.cli.sockets import code_server_socket, supervisor_socket
 from audiomill.cli.supervision import (
     audiomill_command,
     configuration,
@@ -34,8 +34,6 @@ from audiomill.settings import Settings
 READY_SECONDS = 180.0
 STOP_SECONDS = 150.0
 DEFAULT_WORKSPACE = "default"
-_SOCKET_PATH_BYTES = 100
-"""A Unix socket's path may have 107 bytes; supervisor adds a suffix while it binds."""
 
 
 def _silent(_: str) -> None:
@@ -59,7 +57,7 @@ class Platform:
     def __post_init__(self) -> None:
         self.settings = self.settings.model_copy(update={"data_dir": self.settings.data_dir.resolve()})
         self._lock = StartLock(self.data_dir)
-        self._socket = socket_path(self.data_dir)
+        self._socket = supervisor_socket(self.data_dir)
 
     @property
     def data_dir(self) -> Path:
@@ -140,9 +138,6 @@ class Platform:
         api, dagster = self.settings.api, self.settings.dagster
         require_free_port(api.host, api.port, "The API", "AUDIOMILL_API__PORT")
         require_free_port(dagster.host, dagster.port, "Dagster's webserver", "AUDIOMILL_DAGSTER__PORT")
-        require_free_port(
-            "127.0.0.1", dagster.code_server_port, "The code server", "AUDIOMILL_DAGSTER__CODE_SERVER_PORT"
-        )
 
     def _prepare(self) -> dict[str, str]:
         """Database, tables, default workspace, Dagster's home; returns the programs' environment."""
@@ -207,25 +202,14 @@ class Platform:
         file = self.data_dir / "supervisord.conf"
         listed = programs(self.settings, embedded=uses_embedded(self.settings))
         file.write_text(configuration(self.settings, self._socket, listed))
-        self._socket.unlink(missing_ok=True)
+        for left in (self._socket, code_server_socket(self.data_dir)):
+            left.unlink(missing_ok=True)
         # A session of its own: Ctrl-C reaches us alone, and we stop the programs in their order.
         command = (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(file))
         self._supervisor = self._aside("supervisord.out", command, environment)
         (self.data_dir / "up.json").write_text(
             json.dumps({"pid": os.getpid(), "api": self.settings.api_url, "dagster": self.settings.dagster_ui_url})
         )
-
-
-def socket_path(data_dir: Path) -> Path:
-    """Supervisor's control socket: in the data directory, or where that is too deep for a socket, in /tmp."""
-    inside = data_dir.resolve() / "supervisor.sock"
-    if len(os.fsencode(inside)) <= _SOCKET_PATH_BYTES:
-        return inside
-    folder = Path(tempfile.gettempdir()) / f"audiomill-{os.getuid()}-{_fingerprint(str(data_dir.resolve()))}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ConfigurationError(f"{folder} belongs to another user. Use a data directory with a shorter path.")
-    return folder / "supervisor.sock"
 
 
 def _fingerprint(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from audiomill.cli.sockets import code_server_socket
 from audiomill.settings import Settings
 
 _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } } }"
@@ -67,11 +68,12 @@ class Readiness:
         return not self._missing
 
     def _answers(self, name: str) -> bool:
-        dagster = self._settings.dagster
         try:
             match name:
                 case "code server":
-                    with socket.create_connection(("127.0.0.1", dagster.code_server_port), timeout=1):
+                    with socket.socket(socket.AF_UNIX) as probe:
+                        probe.settimeout(1)
+                        probe.connect(str(code_server_socket(self._settings.data_dir)))
                         return True
                 case "webserver":
                     return httpx.get(f"{self._dagster()}/server_info", timeout=2).is_success

@@ -1,6 +1,6 @@
 """Supervisor's configuration: which programs make the platform, in which order, and how each is stopped.
 
-Nothing is started here (audiomill/cli/up.py does that). Measured reasons for the odd settings: docs/decisions.
+Nothing is started here (audiomill/cli/platform.py does that). Measured reasons for the odd settings: docs/decisions.
 """
 
 import configparser
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiomill.cli.instance import DATABASE_VARIABLE, dagster_home
+from audiomill.cli.sockets import code_server_socket
 from audiomill.settings import Settings
 
 MARK = "AUDIOMILL_PLATFORM"
@@ -47,9 +48,16 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
     """The programs of a platform, in starting order."""
     workspace = str(dagster_home(settings) / "workspace.yaml")
     dagster, api = settings.dagster, settings.api
-    code_server = ("api", "grpc", "--module-name", "definitions", "--host", "127.0.0.1")
+    code_server = (
+        "api",
+        "grpc",
+        "--module-name",
+        "definitions",
+        "--socket",
+        str(code_server_socket(settings.data_dir)),
+    )
     listed = [
-        Program("code-server", (script("dagster"), *code_server, "--port", str(dagster.code_server_port)), 20, 20),
+        Program("code-server", (script("dagster"), *code_server), 20, 20),
         Program("daemon", (script("dagster-daemon"), "run", "--workspace", workspace), 30, 20, starts_itself=False),
         Program(
             "webserver",

@@ -64,12 +64,12 @@ def up() -> None:
 
 def status() -> None:
     """Show the platform's programs."""
-    from audiomill.cli.platform import socket_path  # noqa: PLC0415 - as above
     from audiomill.cli.readiness import program_states  # noqa: PLC0415 - as above
+    from audiomill.cli.sockets import supervisor_socket  # noqa: PLC0415 - as above
 
     settings = get_settings()
     try:
-        states = program_states(socket_path(settings.data_dir))
+        states = program_states(supervisor_socket(settings.data_dir))
     except OSError:
         fail(f"No platform runs on {settings.data_dir}. Start one with `audiomill up`.")
     show_table(("program", "state", ""), [(each.name, each.state.lower(), each.description) for each in states])

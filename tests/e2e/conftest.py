@@ -132,14 +132,13 @@ def platform() -> Iterator[RunningPlatform]:
     """`audiomill up` with the scripted engine beside the real ones."""
     # Not below pytest's folder: PostgreSQL's own user must be able to enter.
     folder = Path(tempfile.mkdtemp(prefix="audiomill-e2e-"))
-    api, webserver, code_server = free_ports(3)
+    api, webserver = free_ports(2)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AUDIOMILL_")},
         "PYTHONPATH": str(ROOT),
         "AUDIOMILL_DATA_DIR": str(folder / "data"),
         "AUDIOMILL_API__PORT": str(api),
         "AUDIOMILL_DAGSTER__PORT": str(webserver),
-        "AUDIOMILL_DAGSTER__CODE_SERVER_PORT": str(code_server),
         "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
         "AUDIOMILL_ENGINES__EXTRA": json.dumps([SETTING]),
         "AUDIOMILL_BATCHING__MAX_WAIT_SECONDS": "2",

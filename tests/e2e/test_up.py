@@ -14,9 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from audiomill.cli.platform import socket_path
 from audiomill.cli.processes import free_ports, platform_processes
 from audiomill.cli.readiness import program_states
+from audiomill.cli.sockets import supervisor_socket
 from audiomill.database.embedded import running_server
 from audiomill.settings import Settings
 
@@ -29,14 +29,13 @@ class Up:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        api, webserver, code_server = free_ports(3)
+        api, webserver = free_ports(2)
         self.api, self.webserver = f"http://127.0.0.1:{api}", f"http://127.0.0.1:{webserver}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUDIOMILL_")},
             "AUDIOMILL_DATA_DIR": str(folder),
             "AUDIOMILL_API__PORT": str(api),
             "AUDIOMILL_DAGSTER__PORT": str(webserver),
-            "AUDIOMILL_DAGSTER__CODE_SERVER_PORT": str(code_server),
             "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
         }
         self.settings = Settings(data_dir=folder)
@@ -60,7 +59,7 @@ class Up:
     def pid_of(self, program: str) -> int | None:
         """Process id of a program that runs."""
         try:
-            states = {each.name: each for each in program_states(socket_path(self.folder))}
+            states = {each.name: each for each in program_states(supervisor_socket(self.folder))}
         except OSError:
             return None
         return states[program].pid or None

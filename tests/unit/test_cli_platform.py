@@ -5,13 +5,15 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
 
-from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, write_instance
-from audiomill.cli.platform import socket_path
+from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, workspace_yaml, write_instance
 from audiomill.cli.processes import StartLock, end_leftovers, free_ports, platform_processes, require_free_port
+from audiomill.cli.sockets import code_server_socket, socket_folder, supervisor_socket
 from audiomill.cli.supervision import MARK, configuration, program_environment, programs
 from audiomill.errors import ConfigurationError
 from audiomill.settings import Settings
@@ -57,7 +59,7 @@ def test_supervisor_reads_the_configuration_as_it_was_meant(settings, tmp_path):
         (folder / name).mkdir()
     listed = programs(settings, embedded=True)
     file = folder / "supervisord.conf"
-    file.write_text(configuration(settings, socket_path(folder), listed))
+    file.write_text(configuration(settings, supervisor_socket(folder), listed))
     program = (
         "import sys, json\n"
         "from supervisor.options import ServerOptions\n"
@@ -80,7 +82,7 @@ def test_supervisor_reads_the_configuration_as_it_was_meant(settings, tmp_path):
 def test_programs_never_start_a_database_of_their_own(settings):
     environment = program_environment(settings, database_url="a", dagster_url="b", dagster_variable="c")
     assert environment["AUDIOMILL_DATABASE__URL"] == "a"
-    text = configuration(settings, socket_path(settings.data_dir), programs(settings, embedded=True))
+    text = configuration(settings, supervisor_socket(settings.data_dir), programs(settings, embedded=True))
     unset = [line for line in text.splitlines() if "-u' 'AUDIOMILL_DATABASE__URL'" in line]
     assert len(unset) == 1, "only `database serve` sees the embedded server as its own"
 
@@ -141,10 +143,44 @@ def test_leftovers_of_this_data_directory_only_are_ended(tmp_path):
             sleeper.wait()
 
 
-def test_socket_path_of_a_deep_folder_is_short_enough_and_private(tmp_path):
-    deep = tmp_path.joinpath(*["a-long-folder-name-of-somebody"] * 6)
-    path = socket_path(deep)
+@pytest.mark.parametrize("name", ["a-long-folder-name-of-somebody/" * 6, "50% o'clock"])
+def test_sockets_of_an_unfit_path_lie_elsewhere_and_private(tmp_path, name):
+    data_dir = tmp_path / name
+    path = code_server_socket(data_dir)
     assert len(os.fsencode(path)) <= 100
-    assert path == socket_path(deep)
+    assert "%" not in str(path), "gRPC would read it as an escape"
+    assert path == code_server_socket(data_dir)
+    assert supervisor_socket(data_dir).parent == path.parent
     assert path.parent.stat().st_mode & 0o077 == 0
     path.parent.rmdir()
+
+
+def test_sockets_lie_in_a_folder_of_ours_alone():
+    with tempfile.TemporaryDirectory(prefix="a-") as folder:
+        data_dir = Path(folder)
+        (data_dir / "sockets").mkdir(mode=0o777)
+        assert socket_folder(data_dir) == data_dir.resolve() / "sockets"
+        assert (data_dir / "sockets").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("prepared", ["open", "link"])
+def test_a_socket_folder_that_somebody_prepared_is_refused(tmp_path, prepared):
+    data_dir = tmp_path / ("deep/" * 30)
+    folder = socket_folder(data_dir)
+    folder.rmdir()
+    try:
+        folder.symlink_to(tmp_path) if prepared == "link" else folder.mkdir(0o755)
+        with pytest.raises(ConfigurationError, match="not a folder of yours alone"):
+            socket_folder(data_dir)
+    finally:
+        folder.unlink() if prepared == "link" else folder.rmdir()
+
+
+def test_code_server_listens_on_no_port(settings):
+    """Whoever reaches the code server runs any command as its user: it has a socket behind a closed folder."""
+    (code_server,) = (each for each in programs(settings, embedded=True) if each.name == "code-server")
+    given = set(code_server.command)
+    assert str(code_server_socket(settings.data_dir)) in given
+    assert not given & {"--port", "-p", "--host", "-h"}
+    (entry,) = workspace_yaml(settings)["load_from"]
+    assert set(entry["grpc_server"]) == {"socket", "location_name"}

@@ -10,19 +10,23 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.bodies import BodyLimit
 from api.dependencies import Services, database_slots
 from api.engines.endpoints import router as engines
 from api.health.endpoints import router as health
 from api.jobs.endpoints import router as jobs
 from api.jobs.following import router as following
 from api.jobs.ordering import router as ordering
-from api.middleware import BodyLimit, RequestContext
+from api.middleware import RequestContext
 from api.objects.endpoints import router as objects
 from api.openapi import DESCRIPTION, TAGS, document, operation_id
 from api.receipt_keys.endpoints import router as receipt_keys
 from api.recipes.endpoints import router as recipes
+from api.routes import max_json_bytes
 from api.uploads.endpoints import router as uploads
+from audiomill.accounts.key_check import KeyCheck
 from audiomill.database.connection import Database
+from audiomill.database.reading import Reader
 from audiomill.jobs.events import EventView, events_after
 from audiomill.jobs.following import JobFeed
 from audiomill.jobs.listening import JobListener
@@ -58,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.storage.kind == "local":
         app.include_router(objects)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, max_upload_bytes=settings.limits.max_bytes)
+    app.add_middleware(BodyLimit, max_bytes=max_json_bytes(settings.limits), max_upload_bytes=settings.limits.max_bytes)
     if settings.api.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -81,6 +85,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         with database.session() as session:
             return events_after(session, workspace_id=workspace_id, job_id=job_id, seq=seq)
 
+    reader = Reader(database.url, prepared_statements=settings.database.prepared_statements)
     feed = JobFeed(read)
     listener = JobListener(settings.database.direct_url or database.url, on_change=feed.changed, on_gap=feed.gap)
     async with AsyncExitStack() as closing:
@@ -88,7 +93,10 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         closing.push_async_callback(feed.close)
         listening = asyncio.create_task(listener.run(), name="job-listener")
         closing.push_async_callback(_ended, listening)
-        yield Services(settings, database, store, feed, anyio.Semaphore(database_slots(settings)))
+        closing.push_async_callback(reader.close)
+        await reader.open()
+        slots = anyio.Semaphore(database_slots(settings))
+        yield Services(settings, database, reader, KeyCheck(reader), store, feed, slots)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

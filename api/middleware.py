@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a line in the log, safe headers, a limit to its body, an answer come what may.
+"""What happens to every request: an id, a line in the log, safe headers, an answer come what may. Bodies: `bodies.py`.
 
 Plain ASGI, so that streams pass through unbuffered. No word of what a customer sent reaches the log: neither keys nor
 signed URLs, which are keys too. So the route is logged, not the path.
@@ -6,13 +6,10 @@ signed URLs, which are keys too. So the route is logged, not the path.
 
 import re
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
@@ -20,10 +17,6 @@ from api import problems
 
 log = structlog.get_logger("api.access")
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""Of every request but the bytes of an upload, which have the limit of a recording."""
-
-UPLOADS = "/v1/objects/"
 DOCS = ("/docs", "/redoc")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -84,49 +77,6 @@ class RequestContext:
             headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
         if scope["path"].startswith("/v1/"):
             headers.setdefault("Cache-Control", "no-store")
-
-
-class BodyLimit:
-    """Refuses a body that is too large: at once by its announced length, else when it has grown past the limit."""
-
-    def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
-        self._app = app
-        self._max_upload_bytes = max_upload_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        limit = self._max_upload_bytes if scope["path"].startswith(UPLOADS) else MAX_BODY_BYTES
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal():
-            await self._refused(scope, 400, "bad_request", "The Content-Length is not a number.")(scope, receive, send)
-            return
-        if int(announced) > limit:
-            await self._refused(scope, 413, "content_too_large", _sentence(limit))(scope, receive, send)
-            return
-        size = 0
-
-        async def receiving() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > limit:
-                # FastAPI lets this one class through when it reads a body.
-                raise HTTPException(413, _sentence(limit))
-            return message
-
-        await self._app(scope, receiving, send)
-
-    @staticmethod
-    def _refused(scope: Mapping[str, Any], status: int, code: str, detail: str) -> JSONResponse:
-        # The body is left unread, so the connection cannot be used again.
-        return problems.problem(scope, status=status, code=code, detail=detail, headers={"Connection": "close"})
-
-
-def _sentence(limit: int) -> str:
-    return f"The body is larger than {limit:,} bytes, which is the limit here. Send recordings by POST /v1/uploads."
 
 
 def _route(scope: Scope) -> str:

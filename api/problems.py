@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from audiomill import errors
 
@@ -22,6 +23,10 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+MAX_ERRORS = 20
+"""How many wrong fields an answer lists. Whoever sends thousands has one mistake, a thousand times."""
+MAX_DETAIL = 300
+"""Characters of what is said of one field: some say what was sent."""
 
 STATUS: dict[type[errors.AudiomillError], int] = {
     errors.BadInput: 422,
@@ -41,6 +46,7 @@ STATUS_BY_CODE = {
     "bad_cursor": 400,
     "bad_idempotency_key": 400,
     "bad_last_event_id": 400,
+    "partial_put": 400,
     # draft-ietf-httpapi-idempotency-key-header, section 2.7: a key used again with another payload.
     "idempotency_key_reused": 422,
     "url_invalid": 403,
@@ -67,7 +73,9 @@ class Problem(BaseModel):
     detail: str = Field(description="what was wrong with what, and what to do")
     code: str = Field(description="for programs: stable, lower_snake_case")
     instance: str = Field(description="URN of this request, as in the header `X-Request-ID` and in our log")
-    errors: list[ProblemError] | None = Field(None, description="each field that is wrong; only with `invalid_request`")
+    errors: list[ProblemError] | None = Field(
+        None, description=f"the first {MAX_ERRORS} fields that are wrong; only with `invalid_request`"
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -159,11 +167,12 @@ def busy(scope: Mapping[str, Any]) -> JSONResponse:
     )
 
 
-def _from_validation(request: Request, error: Exception) -> JSONResponse:
+async def _from_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-    found = [_field(each) for each in error.errors()]
+    wrong = error.errors()
+    found = [_field(each) for each in wrong[:MAX_ERRORS]]
     first = f"{found[0].location} {found[0].pointer}: {found[0].detail}"
-    more = f" ({len(found) - 1} more in `errors`)" if len(found) > 1 else ""
+    more = f" ({len(wrong) - 1} more; `errors` lists the first {len(found)})" if len(wrong) > 1 else ""
     return problem(
         request.scope,
         status=422,
@@ -183,10 +192,12 @@ def _field(error: Mapping[str, Any]) -> ProblemError:
         return ProblemError(location="body", pointer="#", detail=f"not JSON: {error['ctx']['error']}")
     escaped = (part.replace("~", "~0").replace("/", "~1") for part in parts)
     pointer = "".join(f"/{part}" for part in escaped)
-    return ProblemError(location=str(location), pointer=f"#{pointer}", detail=str(error["msg"]))
+    return ProblemError(
+        location=str(location), pointer=f"#{pointer}"[:MAX_DETAIL], detail=str(error["msg"])[:MAX_DETAIL]
+    )
 
 
-def _from_http(request: Request, error: Exception) -> JSONResponse:
+async def _from_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     phrase = HTTPStatus(error.status_code).phrase
     detail = {
@@ -200,11 +211,19 @@ def _from_http(request: Request, error: Exception) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Answer all errors of the app so. What nobody foresaw is caught in api/middleware.py."""
 
-    def ours(request: Request, error: Exception) -> JSONResponse:
+    # None of them is a plain function: those would each take a thread.
+    async def ours(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, errors.AudiomillError)  # noqa: S101 - registered for this class only
         return from_error(request.scope, error)
+
+    async def too_busy(request: Request, _: Exception) -> JSONResponse:
+        return busy(request.scope)
+
+    async def cut(request: Request, _: Exception) -> JSONResponse:
+        return problem(request.scope, status=400, code="request_cut", detail="The connection ended within the body.")
 
     app.add_exception_handler(errors.AudiomillError, ours)
     app.add_exception_handler(RequestValidationError, _from_validation)
     app.add_exception_handler(HTTPException, _from_http)
-    app.add_exception_handler(PoolTimeout, lambda request, _: busy(request.scope))
+    app.add_exception_handler(PoolTimeout, too_busy)
+    app.add_exception_handler(ClientDisconnect, cut)  # nobody reads it; the log has a line, and no error of ours

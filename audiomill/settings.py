@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+MOST_JOBS_PER_SUBMISSION = 10_000
+"""What the API's schema takes at most, whatever an installation allows."""
 
 
 class DatabaseSettings(BaseModel):
@@ -47,7 +49,9 @@ class LimitSettings(BaseModel):
     max_bytes: Positive = Field(5 * 1024**3, description="size of one recording")
     max_seconds: Seconds = Field(10 * 3600, description="length of one recording")
     max_text_characters: Positive = Field(500_000, description="length of one text")
-    max_jobs_per_submission: Positive = Field(1000, description="jobs that one request may order")
+    max_jobs_per_submission: Positive = Field(
+        1000, le=MOST_JOBS_PER_SUBMISSION, description="jobs that one request may order"
+    )
 
 
 class BatchingSettings(BaseModel):

@@ -5,9 +5,10 @@ from fastapi import APIRouter
 from api.answers import keyed
 from api.dependencies import PrincipalDep, SessionDep
 from api.engines.schemas import Engine, Engines
+from api.routes import KeyedRoute
 from audiomill.jobs.availability import table
 
-router = APIRouter(prefix="/v1/engines", tags=["catalogue"])
+router = APIRouter(prefix="/v1/engines", tags=["catalogue"], route_class=KeyedRoute)
 
 
 @router.get("", responses=keyed())

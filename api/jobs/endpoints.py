@@ -9,12 +9,13 @@ from fastapi.responses import RedirectResponse
 from api.answers import keyed
 from api.dependencies import JobIdDep, PrincipalDep, ServicesDep, SessionDep
 from api.jobs.schemas import Filter, Job, JobList, JobSummary, Limit, Output
+from api.routes import KeyedRoute
 from audiomill.errors import NotFound
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.queries import JobView, get_job, get_output, list_jobs
 from audiomill.jobs.states import JobState
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
 
 def _job(view: JobView) -> Job:
@@ -32,7 +33,7 @@ def _job(view: JobView) -> Job:
     return Job(**JobSummary.model_validate(view).model_dump(), outputs=outputs)
 
 
-@router.get("", responses=keyed(400, 422))
+@router.get("", responses=keyed(422))
 def list_jobs_newest_first(
     request: Request,
     response: Response,

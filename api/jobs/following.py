@@ -10,10 +10,11 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.answers import keyed
 from api.dependencies import JobIdDep, PrincipalDep, ServicesDep
 from api.jobs.schemas import JobEvent
+from api.routes import KeyedRoute
 from audiomill.errors import BadRequest
 from audiomill.jobs.following import JobFeed, Topic
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
 HEARTBEAT_SECONDS = 15
 """A comment so often, so that proxies keep the connection and a client that is gone is noticed."""
@@ -41,7 +42,7 @@ _EXAMPLE = JobEvent.model_config["json_schema_extra"]["examples"][0]  # type: ig
             },
         },
         204: {"description": "The job has ended and there is nothing after `Last-Event-ID`: do not reconnect"},
-        **keyed(400, 404),
+        **keyed(404),
     },
 )
 async def follow_a_job(

@@ -7,14 +7,15 @@ from fastapi import APIRouter, Header, Response
 from sqlalchemy.orm import Session
 from ulid import ULID
 
-from api.answers import keyed
+from api.answers import keyed_with_body
 from api.dependencies import PrincipalDep, Services, ServicesDep, SessionDep
 from api.jobs.schemas import JobReference, Order, Submission, UploadInput
+from api.routes import KeyedRoute
 from audiomill.errors import BadRequest, LimitExceeded
 from audiomill.jobs.inputs import stored_text, uploaded_object
 from audiomill.jobs.submission import InputObject, NewJob, submit
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -32,7 +33,7 @@ IdempotencyKey = Annotated[
     status_code=201,
     responses={
         200: {"model": Submission, "description": "Repeated: the answer that the first order got"},
-        **keyed(400, 404, 409, 413, 422),
+        **keyed_with_body(404, 409),
     },
 )
 def order_jobs(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from audiomill.jobs.states import JobState
+from audiomill.settings import MOST_JOBS_PER_SUBMISSION
 
 _JOB = "job_01k9zj4w8n2x0q5v7r3t6y1b4d"
 _SUBMISSION = "sub_01k9zj4w8n2x0q5v7r3t6y1b4c"
@@ -89,15 +90,12 @@ class Order(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="beyond what the recipe sets; their schema is in GET /v1/recipes"
     )
-    inputs: Annotated[list[Input], Field(min_length=1)]
+    inputs: Annotated[list[Input], Field(min_length=1, max_length=MOST_JOBS_PER_SUBMISSION)]
 
     @field_validator("parameters")
     @classmethod
     def _storable(cls, parameters: dict[str, Any]) -> dict[str, Any]:
-        try:
-            text = json.dumps(parameters, allow_nan=False)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        text = json.dumps(parameters, allow_nan=False)  # how deep they are was bounded before: api/json_body.py
         if len(text) > _PARAMETERS_BYTES:
             raise ValueError(f"larger than {_PARAMETERS_BYTES:,} bytes as JSON")
         if "\\u0000" in text:

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from api.answers import problems
 from api.dependencies import Services, ServicesDep, database_turn
 from api.objects.answers import ObjectResponse
-from audiomill.errors import BadInput
+from audiomill.errors import BadInput, BadRequest
 from audiomill.jobs.overwriting import permit_writing
 from audiomill.storage.grants import Grant
 from audiomill.storage.http_headers import content_disposition
@@ -50,7 +50,7 @@ def read_an_object(token: str, services: ServicesDep) -> ObjectResponse:
 @router.put(
     "/{token}",
     status_code=204,
-    responses=problems(403, 404, 409, 413, 415, 422),
+    responses=problems(403, 404, 408, 409, 413, 415, 422),
     openapi_extra={"requestBody": {"required": True, "content": _BYTES}},
 )
 async def write_an_object(token: str, request: Request, services: ServicesDep) -> Response:
@@ -95,6 +95,12 @@ def _put_in_place(services: Services, key: str, writing: AbstractContextManager[
 
 
 def _check_headers(request: Request, grant: Grant) -> None:
+    if "content-range" in request.headers:
+        # RFC 9110, section 14.5: a server that does not know partial PUT must refuse it, not store a part as the whole.
+        raise BadRequest(
+            "A part of an object cannot be written. Send all of its bytes at once, without Content-Range.",
+            code="partial_put",
+        )
     announced = request.headers.get("content-length")
     if announced is not None and int(announced) != grant.size_bytes:
         raise _size_mismatch(int(announced), grant)

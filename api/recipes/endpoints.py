@@ -8,10 +8,11 @@ from fastapi import APIRouter
 from api.answers import keyed
 from api.dependencies import PrincipalDep
 from api.recipes.schemas import Recipe, Recipes
+from api.routes import KeyedRoute
 from audiomill.catalogue.capabilities import CAPABILITIES
 from audiomill.catalogue.recipes import RECIPES
 
-router = APIRouter(prefix="/v1/recipes", tags=["catalogue"])
+router = APIRouter(prefix="/v1/recipes", tags=["catalogue"], route_class=KeyedRoute)
 
 
 @cache

@@ -4,15 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
 
-from api.answers import keyed
+from api.answers import keyed_with_body
 from api.dependencies import PrincipalDep, ServicesDep, SessionDep
+from api.routes import BriefKeyedRoute
 from api.uploads.schemas import NewUpload, Upload
 from audiomill.jobs.inputs import create_upload
 
-router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
+router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=BriefKeyedRoute)
 
 
-@router.post("", status_code=201, responses=keyed(413, 422))
+@router.post("", status_code=201, responses=keyed_with_body())
 def announce_an_upload(new: NewUpload, principal: PrincipalDep, session: SessionDep, services: ServicesDep) -> Upload:
     """Announce a recording and get a signed URL to send its bytes to, by PUT. Then order jobs with its id."""
     ticket = create_upload(

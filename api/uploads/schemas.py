@@ -24,7 +24,7 @@ class NewUpload(BaseModel):
     content_type: Annotated[MediaType, Field(description="media type; must be sent with the bytes")] = (
         "application/octet-stream"
     )
-    size_bytes: Annotated[int, Field(ge=0, lt=2**63, description="exact size; nothing else is taken")]
+    size_bytes: Annotated[int, Field(strict=True, ge=0, lt=2**63, description="exact size; nothing else is taken")]
 
 
 class Upload(BaseModel):

@@ -71,7 +71,7 @@ def create_key(session: Session, *, workspace_id: str, name: str) -> CreatedKey:
         workspace_id=workspace_id,
         name=name,
         hint=plaintext[:_HINT_CHARACTERS],
-        sha256=_sha256(plaintext),
+        sha256=sha256_of(plaintext),
     )
     session.add(key)
     session.flush()
@@ -80,15 +80,30 @@ def create_key(session: Session, *, workspace_id: str, name: str) -> CreatedKey:
 
 def authenticate(session: Session, plaintext: str) -> Principal:
     """Whose key it is. Raises Unauthorized (`unknown_key`), the same for a key that never was and a revoked one."""
-    if _FORM.fullmatch(plaintext):
+    if has_the_form_of_a_key(plaintext):
         row = session.execute(
             select(ApiKey.id, ApiKey.workspace_id).where(
-                ApiKey.sha256 == _sha256(plaintext), ApiKey.revoked_at.is_(None)
+                ApiKey.sha256 == sha256_of(plaintext), ApiKey.revoked_at.is_(None)
             )
         ).one_or_none()
         if row is not None:
             return Principal(workspace_id=row.workspace_id, key_id=row.id)
-    raise Unauthorized("The API key is unknown or was revoked. Use a valid key of your workspace.", code="unknown_key")
+    raise unknown_key()
+
+
+def has_the_form_of_a_key(plaintext: str) -> bool:
+    """Whether it could be a key at all: what could not need not be looked up."""
+    return _FORM.fullmatch(plaintext) is not None
+
+
+def unknown_key() -> Unauthorized:
+    """The error for a key that never was, and for a revoked one."""
+    return Unauthorized("The API key is unknown or was revoked. Use a valid key of your workspace.", code="unknown_key")
+
+
+def sha256_of(plaintext: str) -> str:
+    """What is kept of a key."""
+    return hashlib.sha256(plaintext.encode()).hexdigest()
 
 
 def list_keys(session: Session, workspace_id: str) -> list[KeyView]:
@@ -119,7 +134,3 @@ def revoke_key(session: Session, *, workspace_id: str, key_id: str) -> KeyView:
 
 def _view(key: ApiKey) -> KeyView:
     return KeyView(key.id, key.workspace_id, key.name, key.hint, key.created_at, key.revoked_at)
-
-
-def _sha256(plaintext: str) -> str:
-    return hashlib.sha256(plaintext.encode()).hexdigest()

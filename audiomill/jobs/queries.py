@@ -200,7 +200,8 @@ def _encoded(view: JobView) -> str:
 def _decoded(cursor: str) -> tuple[datetime, str]:
     try:
         at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        if not isinstance(job_id, str) or "\0" in job_id:
+        # PostgreSQL's text takes no NUL and no half of a character, which JSON can say.
+        if not isinstance(job_id, str) or not job_id.isascii() or "\0" in job_id:
             raise ValueError("not a job id")
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:

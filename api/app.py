@@ -94,7 +94,6 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         listening = asyncio.create_task(listener.run(), name="job-listener")
         closing.push_async_callback(_ended, listening)
         closing.push_async_callback(reader.close)
-        await reader.open()
         slots = anyio.Semaphore(database_slots(settings))
         yield Services(settings, database, reader, KeyCheck(reader), store, feed, slots)
 

@@ -5,12 +5,12 @@ job, a page of jobs) goes this way; everything that writes goes by `Database.ses
 nouns (audiomill/jobs/reading.py, audiomill/accounts/key_check.py).
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from audiomill.errors import DatabaseUnavailable
 
@@ -18,61 +18,65 @@ CONNECTIONS = 4
 """Of one process. One query takes a fraction of a millisecond, so a few serve more requests than one core can."""
 
 CONNECT_SECONDS = 5
-TURN_SECONDS = 3.0
-"""How long a read waits for a connection, or for a new one after the server was away."""
-
-IDLE_SECONDS = 60.0
+ANSWER_SECONDS = 10.0
+"""How long a read may wait for its turn, and how long for its rows: a cut cable says nothing."""
 
 Row = dict[str, Any]
 
 
 class Reader:
-    """Rows of single statements. Opened and used on one event loop."""
+    """Rows of single statements. Used on one event loop. Connects when it is first asked, and again after a loss."""
 
     def __init__(self, url: str, *, prepared_statements: bool = True) -> None:
         """`url`: `postgresql://…`."""
-        options: dict[str, Any] = {
+        self._url = url
+        self._options: dict[str, Any] = {
             "autocommit": True,
-            "row_factory": dict_row,
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "audiomill-reads",
         }
         if not prepared_statements:
-            options["prepare_threshold"] = None
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Row]] = AsyncConnectionPool(
-            url,
-            kwargs=options,
-            min_size=1,
-            max_size=CONNECTIONS,
-            timeout=TURN_SECONDS,
-            max_idle=IDLE_SECONDS,
-            reconnect_timeout=CONNECT_SECONDS,
-            open=False,
-        )
-
-    async def open(self) -> None:
-        """Begin to connect; a server that is away is no error yet."""
-        await self._pool.open(wait=False)
+            self._options["prepare_threshold"] = None
+        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[psycopg.AsyncConnection[Row]] = []
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close()
+        """Close the connections; nobody reads any more."""
+        while self._idle:
+            await self._idle.pop().close()
 
     async def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
         """What a statement selects. Raises DatabaseUnavailable when the server does not answer."""
         try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._turns.acquire()
             try:
-                return await self._once(statement, values)
-            except PoolTimeout:
-                raise
-            except psycopg.OperationalError:
-                # The server may have been restarted since the connection was used last. Reading again harms nobody.
-                await self._pool.check()
-                return await self._once(statement, values)
-        except psycopg.OperationalError as error:
+                return await self._read(statement, values)
+            finally:
+                self._turns.release()
+        except (psycopg.OperationalError, TimeoutError) as error:
             raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
 
-    async def _once(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(statement, values)
-            return await cursor.fetchall()
+    async def _read(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
+        while self._idle:
+            try:
+                return await self._once(self._idle.pop(), statement, values)
+            except psycopg.OperationalError:
+                # The server was restarted since. Reading again harms nobody; the others are of the same age.
+                continue
+        connection = await psycopg.AsyncConnection.connect(self._url, row_factory=dict_row, **self._options)
+        return await self._once(connection, statement, values)
+
+    async def _once(
+        self, connection: psycopg.AsyncConnection[Row], statement: LiteralString, values: Mapping[str, Any]
+    ) -> list[Row]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                cursor = await connection.execute(statement, values)
+                found = await cursor.fetchall()
+        except BaseException:
+            # Cut in mid-answer, or broken: nobody knows what it would say next.
+            await connection.close()
+            raise
+        self._idle.append(connection)
+        return found

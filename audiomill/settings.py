@@ -64,6 +64,9 @@ class BatchingSettings(BaseModel):
         20, description="on a busy lane a batch that is not full waits until its oldest item is this old"
     )
     queue_factor: Positive = Field(2, description="no batches are formed while this many times the slots are waiting")
+    lower_tier_every: Annotated[int, Field(ge=2)] = Field(
+        4, description="where several tiers wait, a tier leaves every so many-th batch to the tiers below it"
+    )
 
 
 class LeaseSettings(BaseModel):
@@ -97,6 +100,7 @@ class CpuSettings(BaseModel):
     cores: Positive = Field(default_factory=lambda: len(os.sched_getaffinity(0)), description="cores for engines")
     cpu_runs: Positive = Field(2, description="Dagster runs of CPU batches at a time")
     gpu_runs: Positive = Field(1, description="Dagster runs of GPU batches at a time")
+    remote_runs: Positive = Field(2, description="Dagster runs of batches for a provider's API at a time")
 
 
 class EngineSettings(BaseModel):

@@ -27,7 +27,7 @@ def dagster_home(settings: Settings) -> Path:
 def dagster_yaml(settings: Settings) -> dict[str, Any]:
     """The instance: PostgreSQL storage, the queue and its slots, monitoring, retention."""
     home = dagster_home(settings)
-    batch_runs = settings.cpu.cpu_runs + settings.cpu.gpu_runs
+    batch_runs = settings.cpu.cpu_runs + settings.cpu.gpu_runs + settings.cpu.remote_runs
     return {
         "storage": {"postgres": {"postgres_url": {"env": DATABASE_VARIABLE}}},
         "run_queue": {
@@ -37,6 +37,7 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
             "tag_concurrency_limits": [
                 {"key": RESOURCE_CLASS_TAG, "value": "cpu", "limit": settings.cpu.cpu_runs},
                 {"key": RESOURCE_CLASS_TAG, "value": "gpu", "limit": settings.cpu.gpu_runs},
+                {"key": RESOURCE_CLASS_TAG, "value": "remote", "limit": settings.cpu.remote_runs},
             ],
         },
         "run_monitoring": {

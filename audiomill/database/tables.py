@@ -246,6 +246,18 @@ class WorkItem(Base):
     finished_at: Mapped[datetime | None]
 
 
+class Turn(Base):
+    """Whose turn it is when batches are formed (audiomill/jobs/turns.py): a row for each lane and resource class."""
+
+    __tablename__ = "turns"
+    queue: Mapped[str] = mapped_column(primary_key=True, comment="a lane, or a resource class")
+    last_workspace: Mapped[str | None] = mapped_column(comment="of a lane: the next batch begins after it")
+    contested: Mapped[int] = mapped_column(
+        BigInteger, server_default="0", comment="of a class: batches formed while several tiers waited"
+    )
+    served_at: Mapped[datetime] = _now()
+
+
 class Artifact(Base):
     """A stage's stored result, content-addressed within a workspace."""
 
@@ -317,6 +329,7 @@ __all__ = [
     "Output",
     "Recording",
     "Submission",
+    "Turn",
     "Upload",
     "WorkItem",
     "Workspace",

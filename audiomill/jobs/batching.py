@@ -1,126 +1,49 @@
-"""Forming batches: which work items run together, in one SQL statement. Starting runs for them is the sensors' part.
+"""Forming batches: which work items run together. Starting runs for them is the sensors' part.
 
-Fair: within a lane workspaces take turns, so that one customer's thousand files do not stand before another's one.
-Tiered: lanes of higher tiers are served first. Sized by backlog: a lane's backlog is shared out over the slots of its
-resource class, within `min_items` and `max_items`. Bounded: nothing is formed for a class whose queue is long.
+The room is looked at first: each resource class may have `queue_factor` times its slots waiting. Only what fits in is
+then gathered, lane by lane as their turns come (turns.py), fairly between workspaces (gathering.py); so a tick costs
+what it forms, not what waits, and nothing else is locked or sorted. Sized by backlog: a lane's backlog is shared out
+over the slots of its class, within `min_items` and `max_items`.
 """
 
+import math
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from audiomill.jobs import turns
+from audiomill.jobs.gathering import Gathered, backlog, gather
+from audiomill.jobs.turns import Lane, Turns
 from audiomill.settings import Settings
 
 _LOCK = 7_236_120_002
 
+_LOAD = text(
+    "SELECT resource_class, count(*) FILTER (WHERE state = 'formed') AS waiting, count(*) AS open "
+    "FROM batches WHERE state IN ('formed', 'running') GROUP BY resource_class"
+)
+
+# What another transaction (a cancellation) holds is passed over this time.
 _FORM = text(
     """
-    WITH RECURSIVE
-    -- Every (lane, workspace) that has something queued: a loose index scan, one look-up each, however long the queue.
-    heads AS (
-        (SELECT lane, workspace_id FROM work_items WHERE state = 'queued' ORDER BY lane, workspace_id LIMIT 1)
-        UNION ALL
-        SELECT following.lane, following.workspace_id
-        FROM heads, LATERAL (
-            SELECT lane, workspace_id FROM work_items
-            WHERE state = 'queued' AND (lane, workspace_id) > (heads.lane, heads.workspace_id)
-            ORDER BY lane, workspace_id LIMIT 1
-        ) AS following
-    ),
-    -- The oldest of each, locked; what another transaction (a cancellation) holds is passed over this time.
-    taken AS (
-        SELECT item.*, row_number() OVER (
-                   PARTITION BY item.lane, item.workspace_id ORDER BY item.created_at, item.id
-               ) AS turn
-        FROM heads, LATERAL (
-            SELECT id, lane, workspace_id, stage, engine, model, resource_class, tier, length_class, audio_seconds,
-                   created_at
-            FROM work_items
-            WHERE state = 'queued' AND lane = heads.lane AND workspace_id = heads.workspace_id
-            ORDER BY created_at, id LIMIT :depth
-            FOR NO KEY UPDATE SKIP LOCKED
-        ) AS item
-    ),
-    slots (resource_class, slots) AS (
-        VALUES ('cpu', CAST(:cpu_slots AS int)), ('gpu', :gpu_slots), ('remote', :cpu_slots)
-    ),
-    -- How full each class is: waiting batches bound what is formed; a free slot means that nobody need wait.
-    load AS (
-        SELECT slots.resource_class, slots.slots,
-               count(batches.id) FILTER (WHERE batches.state = 'formed') AS waiting,
-               count(batches.id) AS open
-        FROM slots LEFT JOIN batches
-            ON batches.resource_class = slots.resource_class AND batches.state IN ('formed', 'running')
-        GROUP BY slots.resource_class, slots.slots
-    ),
-    lanes AS (
-        SELECT taken.lane, max(load.slots) AS slots, max(load.open) AS open, max(load.waiting) AS waiting,
-               -- Shared out over the slots, but not into crumbs: what takes long is worth a run of its own.
-               ceil(count(*)::numeric / greatest(
-                   1,
-                   ceil(count(*)::numeric / :max_items),
-                   least(
-                       max(load.slots),
-                       count(*) / CASE WHEN max(taken.length_class) = 'short' THEN :min_items ELSE 1 END
-                   )
-               ))::bigint AS size,
-               min(taken.created_at) AS oldest,
-               max(taken.tier) AS tier
-        FROM taken JOIN load USING (resource_class)
-        GROUP BY taken.lane
-    ),
-    placed AS (
-        SELECT taken.*,
-               row_number() OVER fair - 1 AS place,
-               sum(taken.audio_seconds) OVER (PARTITION BY taken.lane ORDER BY turn, created_at, id
-                                              ROWS UNBOUNDED PRECEDING) - taken.audio_seconds AS seconds_before
-        FROM taken
-        WINDOW fair AS (PARTITION BY taken.lane ORDER BY turn, created_at, id)
-    ),
-    -- Cut by count and by audio; a batch is what falls between two cuts.
-    cut AS (
-        SELECT placed.*, lanes.size, (place / lanes.size) AS by_count,
-               floor(seconds_before / :max_seconds)::bigint AS by_seconds
-        FROM placed JOIN lanes USING (lane)
-    ),
-    drafts AS (
-        SELECT cut.lane, by_count, by_seconds, cut.stage, cut.engine, cut.model, cut.resource_class,
-               count(*) AS items, sum(audio_seconds) AS seconds, min(cut.created_at) AS oldest,
-               max(cut.tier) AS tier
-        FROM cut GROUP BY cut.lane, by_count, by_seconds, cut.stage, cut.engine, cut.model, cut.resource_class
-    ),
-    ready AS (
-        SELECT drafts.*,
-               row_number() OVER (
-                   PARTITION BY drafts.resource_class ORDER BY drafts.tier DESC, drafts.oldest, by_count, by_seconds
-               ) AS rank,
-               load.waiting, load.slots
-        FROM drafts JOIN load USING (resource_class)
-        WHERE load.open < load.slots
-           OR drafts.items >= :max_items
-           OR drafts.seconds >= :max_seconds
-           OR drafts.oldest <= clock_timestamp() - make_interval(secs => :max_wait)
-    ),
-    chosen AS MATERIALIZED (
-        SELECT ready.*, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS') || '-'
-                        || left(replace(gen_random_uuid()::text, '-', ''), 12) AS id
-        FROM ready
-        WHERE rank + waiting <= slots * :queue_factor
-        ORDER BY tier DESC, oldest LIMIT :limit
+    WITH held AS (
+        SELECT id, audio_seconds FROM work_items WHERE id = ANY(:ids) AND state = 'queued'
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
     ),
     formed AS (
         INSERT INTO batches (id, lane, stage, engine, model, resource_class, item_count, audio_seconds)
-        SELECT id, lane, stage, engine, model, resource_class, items, seconds FROM chosen
+        SELECT :batch, :lane, :stage, :engine, :model, :resource_class, count(*), sum(audio_seconds)
+        FROM held HAVING count(*) > 0
         RETURNING id
     ),
     moved AS (
-        UPDATE work_items SET state = 'batched', batch_id = chosen.id
-        FROM cut JOIN chosen USING (lane, by_count, by_seconds)
-        WHERE work_items.id = cut.id
+        UPDATE work_items SET state = 'batched', batch_id = :batch FROM held WHERE work_items.id = held.id
     )
-    SELECT id FROM formed ORDER BY id
+    SELECT id FROM formed
     """
 )
 
@@ -141,26 +64,114 @@ class StartableBatch:
         return f"{self.id}:{self.attempt}"
 
 
+@dataclass
+class _Room:
+    """What one resource class can take. `idle`: a slot was free when the tick began, so nobody need wait."""
+
+    slots: int
+    batches: int
+    idle: bool
+
+
 def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> list[str]:
     """Form up to `limit` batches and return their ids. Empty when another writer is forming at this moment."""
     if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
         return []
-    batching = settings.batching
-    rows = session.execute(
-        _FORM,
-        {
-            "depth": batching.max_items * settings.cpu.cpu_runs * batching.queue_factor,
-            "cpu_slots": settings.cpu.cpu_runs,
-            "gpu_slots": settings.cpu.gpu_runs,
-            "max_items": batching.max_items,
-            "min_items": batching.min_items,
-            "max_seconds": batching.max_audio_seconds,
-            "max_wait": batching.max_wait_seconds,
-            "queue_factor": batching.queue_factor,
-            "limit": limit,
-        },
-    )
-    return [row.id for row in rows]
+    rooms = _rooms(session, settings)
+    if not rooms:
+        return []
+    lines = turns.waiting(session, list(rooms), lower_tier_every=settings.batching.lower_tier_every)
+    former = _Former(session, settings, session.execute(select(func.clock_timestamp())).scalar_one())
+    formed: list[str] = []
+    # One batch of each class in turn, so that a full limit serves all classes.
+    while len(formed) < limit:
+        this_round = []
+        for name, line in lines.items():
+            room = rooms[name]
+            if room.batches > 0 and len(formed) + len(this_round) < limit and (batch_id := former.next(line, room)):
+                room.batches -= 1
+                this_round.append(batch_id)
+        if not this_round:
+            break
+        formed += this_round
+    turns.remember(session, lines)
+    return formed
+
+
+def _rooms(session: Session, settings: Settings) -> dict[str, _Room]:
+    """The classes that can take batches."""
+    load = {row.resource_class: row for row in session.execute(_LOAD)}
+    cpu = settings.cpu
+    rooms = {}
+    for name, slots in (("cpu", cpu.cpu_runs), ("gpu", cpu.gpu_runs), ("remote", cpu.remote_runs)):
+        waiting, open_batches = (load[name].waiting, load[name].open) if name in load else (0, 0)
+        room = _Room(slots, slots * settings.batching.queue_factor - waiting, idle=open_batches < slots)
+        if room.batches > 0:
+            rooms[name] = room
+    return rooms
+
+
+class _Former:
+    """Forms one batch after another within a tick."""
+
+    def __init__(self, session: Session, settings: Settings, now: datetime) -> None:
+        self._session, self._batching, self._now = session, settings.batching, now
+        self._sizes: dict[str, int] = {}
+
+    def next(self, line: Turns, room: _Room) -> str | None:
+        """The id of a batch of the lane whose turn it is; None when no lane of the class has one ready."""
+        while (lane := line.next()) is not None:
+            gathered = gather(
+                self._session,
+                lane.name,
+                after=lane.last_workspace,
+                most_items=self._size(lane, room),
+                most_seconds=self._batching.max_audio_seconds,
+            )
+            batch_id = None
+            if gathered.item_ids and (room.idle or self._is_ready(gathered)):
+                batch_id = self._formed(lane, gathered)
+            if batch_id is not None:
+                lane.last_workspace = gathered.last_workspace
+                line.served(lane)
+                return batch_id
+            line.passed_over(lane)
+        return None
+
+    def _is_ready(self, gathered: Gathered) -> bool:
+        """On a busy class a batch waits until it is full or old."""
+        batching = self._batching
+        return (
+            len(gathered.item_ids) >= batching.max_items
+            or gathered.audio_seconds >= batching.max_audio_seconds
+            or (gathered.oldest is not None and gathered.oldest <= self._now - timedelta(seconds=batching.max_wait_seconds))
+        )
+
+    def _size(self, lane: Lane, room: _Room) -> int:
+        """Items of a batch: the backlog shared out over the slots, but not into crumbs. The same for a whole tick."""
+        if lane.name not in self._sizes:
+            most = self._batching.max_items
+            waiting = backlog(self._session, lane.name, most=most * room.slots)
+            # What takes long is worth a run of its own.
+            fewest = self._batching.min_items if lane.length_class == "short" else 1
+            batches = max(1, math.ceil(waiting / most), min(room.slots, waiting // fewest))
+            self._sizes[lane.name] = max(1, math.ceil(waiting / batches))
+        return self._sizes[lane.name]
+
+    def _formed(self, lane: Lane, gathered: Gathered) -> str | None:
+        """Lock what was gathered and is still free, and make it a batch. None when nothing was."""
+        return self._session.scalar(
+            _FORM,
+            {
+                "batch": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
+                "ids": list(gathered.item_ids),
+                "lane": lane.name,
+                "stage": lane.stage,
+                "engine": lane.engine,
+                "model": lane.model,
+                "resource_class": lane.resource_class,
+            },
+        )
 
 
 def startable(session: Session, *, limit: int = 50) -> list[StartableBatch]:

@@ -85,7 +85,7 @@ def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> li
     formed: list[str] = []
     # One batch of each class in turn, so that a full limit serves all classes.
     while len(formed) < limit:
-        this_round = []
+        this_round: list[str] = []
         for name, line in lines.items():
             room = rooms[name]
             if room.batches > 0 and len(formed) + len(this_round) < limit and (batch_id := former.next(line, room)):
@@ -131,6 +131,8 @@ class _Former:
             batch_id = None
             if gathered.item_ids and (room.idle or self._is_ready(gathered)):
                 batch_id = self._formed(lane, gathered)
+            if not gathered.item_ids:
+                lane.last_workspace = gathered.last_workspace
             if batch_id is not None:
                 lane.last_workspace = gathered.last_workspace
                 line.served(lane)
@@ -144,7 +146,10 @@ class _Former:
         return (
             len(gathered.item_ids) >= batching.max_items
             or gathered.audio_seconds >= batching.max_audio_seconds
-            or (gathered.oldest is not None and gathered.oldest <= self._now - timedelta(seconds=batching.max_wait_seconds))
+            or (
+                gathered.oldest is not None
+                and gathered.oldest <= self._now - timedelta(seconds=batching.max_wait_seconds)
+            )
         )
 
     def _size(self, lane: Lane, room: _Room) -> int:
@@ -160,7 +165,7 @@ class _Former:
 
     def _formed(self, lane: Lane, gathered: Gathered) -> str | None:
         """Lock what was gathered and is still free, and make it a batch. None when nothing was."""
-        return self._session.scalar(
+        batch_id: str | None = self._session.scalar(
             _FORM,
             {
                 "batch": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -172,6 +177,7 @@ class _Former:
                 "resource_class": lane.resource_class,
             },
         )
+        return batch_id
 
 
 def startable(session: Session, *, limit: int = 50) -> list[StartableBatch]:

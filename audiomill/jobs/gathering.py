@@ -1,7 +1,8 @@
 """What the next batch of a lane is made of: up to so many items, fair between workspaces. Reads; locks nothing.
 
-Workspaces take turns, one item each, beginning after the one that was served last; each gives its oldest first. It costs
-what is gathered: no more workspaces are looked at than items are wanted, and of none more items than its turns come to.
+Workspaces take turns, one item each, beginning after the one that was served last; each gives its oldest first. The
+cost is that of what is gathered: no more workspaces are looked at than items are wanted, and of none more items than
+its turns come to.
 """
 
 import math

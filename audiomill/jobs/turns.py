@@ -48,7 +48,7 @@ class Lane:
     engine: str
     model: str | None
     last_workspace: str
-    served_at: datetime
+    served_at: datetime | None
 
 
 class Turns:
@@ -56,7 +56,7 @@ class Turns:
 
     def __init__(self, lanes: Sequence[Lane], *, contested: int, lower_tier_every: int) -> None:
         """`contested`: batches of this class that were formed while several tiers waited."""
-        self._lanes = sorted(lanes, key=lambda lane: (lane.served_at, lane.name))
+        self._lanes = sorted(lanes, key=lambda lane: (lane.served_at or _NEVER, lane.name))
         self._lower_tier_every = lower_tier_every
         self.contested = contested
         self.changed: dict[str, Lane] = {}
@@ -101,8 +101,8 @@ def waiting(session: Session, classes: Sequence[str], *, lower_tier_every: int) 
     """The turns of the classes in which something waits."""
     lanes: dict[str, list[Lane]] = {}
     for row in session.execute(_WAITING, {"classes": list(classes)}):
-        *described, last_workspace, served_at = row
-        lanes.setdefault(row.resource_class, []).append(Lane(*described, last_workspace, served_at or _NEVER))
+        lane = Lane(*row)
+        lanes.setdefault(lane.resource_class, []).append(lane)
     counts = {
         row.queue: row.contested
         for row in session.execute(

@@ -1,11 +1,13 @@
 """Forming batches: fair, tiered, sized by backlog, bounded, and safe with several writers at once."""
 
+import math
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, WorkItem
@@ -200,3 +202,104 @@ def test_while_another_writer_forms_nothing_is_formed(database: Database, settin
         order(database, settings, "acme", audio(16))
         # The other does not see the first one's batches yet: it would take the slots for idle and overfill them.
         assert pool.submit(form, database, settings).result(timeout=30) == []
+
+
+def locked_by_others(database: Database) -> int:
+    """Queued items that another transaction holds."""
+    with database.session() as session:
+        queued = session.scalar(text("SELECT count(*) FROM work_items WHERE state = 'queued'"))
+        free = session.scalars(text("SELECT id FROM work_items WHERE state = 'queued' FOR UPDATE SKIP LOCKED")).all()
+        return int(queued or 0) - len(free)
+
+
+def rows_read(session: Session) -> int:
+    """Of work items, in this transaction so far."""
+    found = session.scalar(
+        text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'work_items'")
+    )
+    return int(found or 0)
+
+
+def end_all(database: Database) -> list[str]:
+    """Every open batch ends, as if its run had been quick. Returns the lanes."""
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET state = 'complete' WHERE state = 'batched'"))
+        return list(
+            session.scalars(
+                text("UPDATE batches SET state = 'closed' WHERE state IN ('formed', 'running') RETURNING lane")
+            )
+        )
+
+
+def test_what_is_not_formed_is_neither_read_nor_locked(database: Database, settings: Settings) -> None:
+    many = [f"w{number}" for number in range(60)]
+    prepare(database, *many)
+    for workspace in many:
+        order(database, settings, workspace, audio(20))
+    with ThreadPoolExecutor(1) as pool, database.session() as session:
+        formed = form_batches(session, with_(settings, max_items=10, queue_factor=1))
+        assert len(formed) == 2
+        # As many workspaces looked up as items are wanted, and each item formed read a few times; 1,200 wait.
+        assert rows_read(session) < 200
+        assert pool.submit(locked_by_others, database).result(timeout=30) == 20
+
+
+def test_where_there_is_no_room_nothing_is_read(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(1000))
+    form(database, with_(settings, max_items=10))
+    with database.session() as session:
+        assert form_batches(session, with_(settings, max_items=10)) == []
+        assert rows_read(session) <= 2  # the lane's head, for the classes that do have room
+
+
+def test_more_workspaces_than_a_batch_holds_come_round_in_turn(database: Database, settings: Settings) -> None:
+    many = [f"w{number}" for number in range(9)]
+    prepare(database, *many)
+    for workspace in many:
+        order(database, settings, workspace, audio(4))
+    one_slot = settings.model_copy(update={"cpu": settings.cpu.model_copy(update={"cpu_runs": 1})})
+    served: Counter[str] = Counter()
+    for _ in range(9):
+        for batch_id in form(database, with_(one_slot, max_items=4), limit=1):
+            served.update(item.workspace_id for item in items_of(database, batch_id))
+        assert max(served.values()) - min(served.get(workspace, 0) for workspace in many) <= 1
+        end_all(database)
+    assert served == dict.fromkeys(many, 4)
+
+
+def test_a_sustained_higher_tier_leaves_the_lower_ones_a_share(database: Database, settings: Settings) -> None:
+    prepare(database, "silver", tiers={"silver": 5})
+    one_at_a_time = with_(settings, max_items=2, queue_factor=1)
+    tiers: Counter[str] = Counter()
+    for workspace in ("acme", "silver", "gold"):
+        order(database, settings, workspace, audio(200))
+    for _ in range(32):
+        form(database, one_at_a_time, limit=1)
+        (lane,) = end_all(database)
+        tiers[lane.split("|")[4]] += 1
+        order(database, settings, "gold", audio(2))  # there is always more of it
+    assert tiers == {"9": 24, "5": 6, "0": 2}
+
+
+def test_lanes_of_a_tier_take_turns(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(500))
+    order(database, settings, "small", audio(3, size_bytes=176_400 * 100))
+    lengths = []
+    for _ in range(4):
+        form(database, with_(settings, max_items=2, queue_factor=1), limit=1)
+        lengths += [lane.split("|")[5] for lane in end_all(database)]
+    assert sorted(lengths[:2]) == sorted(lengths[2:]) == ["medium", "short"]
+
+
+@pytest.mark.parametrize(("resource_class", "slots"), [("gpu", 64), ("remote", 16)])
+def test_each_class_is_sized_by_its_own_slots(
+    database: Database, settings: Settings, resource_class: str, slots: int
+) -> None:
+    order(database, settings, "acme", audio(300))
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET resource_class = :name"), {"name": resource_class})
+    cpu = settings.cpu.model_copy(update={f"{resource_class}_runs": slots})
+    formed = form(database, with_(settings.model_copy(update={"cpu": cpu}), max_items=20), limit=200)
+    size = math.ceil(300 / min(slots, 300 // settings.batching.min_items))
+    assert len(formed) == math.ceil(300 / size)
+    assert max(batch.item_count for batch in batches(database)) == size

@@ -22,9 +22,7 @@ def upgrade() -> None:
             nullable=False,
             comment="of a class: batches formed while several tiers waited",
         ),
-        sa.Column(
-            "served_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False
-        ),
+        sa.Column("served_at", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("queue", name=op.f("pk_turns")),
     )
 

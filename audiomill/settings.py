@@ -136,6 +136,10 @@ class DagsterSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address of the webserver")
     port: Positive = Field(3000, description="port of the webserver")
     dequeue_interval_seconds: Positive = Field(1, description="how often queued runs are looked at")
+    pooled_storage: bool = Field(
+        True,
+        description="Dagster's processes keep connections to their database (at most 12 each); false: one a query",
+    )
     public_url: str | None = Field(None, description="address that operators use; default http://host:port")
 
 

@@ -29,7 +29,7 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
     home = dagster_home(settings)
     batch_runs = settings.cpu.cpu_runs + settings.cpu.gpu_runs + settings.cpu.remote_runs
     return {
-        "storage": {"postgres": {"postgres_url": {"env": DATABASE_VARIABLE}}},
+        "storage": _storage(settings),
         "run_queue": {
             "max_concurrent_runs": batch_runs + SUPERVISION_SLOTS,
             "dequeue_interval_seconds": settings.dagster.dequeue_interval_seconds,
@@ -70,6 +70,14 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
     }
+
+
+def _storage(settings: Settings) -> dict[str, Any]:
+    """Dagster's own PostgreSQL storage, or ours around it that keeps its connections."""
+    config = {"postgres_url": {"env": DATABASE_VARIABLE}}
+    if not settings.dagster.pooled_storage:
+        return {"postgres": config}
+    return {"custom": {"module": "resources.dagster_storage", "class": "PooledPostgresStorage", "config": config}}
 
 
 def workspace_yaml(settings: Settings) -> dict[str, Any]:

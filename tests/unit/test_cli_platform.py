@@ -32,8 +32,9 @@ def test_dagster_takes_the_instance(settings, database_urls, monkeypatch):
     with DagsterInstance.from_config(str(home)) as instance:
         queue = instance.get_concurrency_config().run_queue_config
         assert queue is not None
-        assert queue.max_concurrent_runs == settings.cpu.cpu_runs + settings.cpu.gpu_runs + 1
-        assert {limit["value"]: limit["limit"] for limit in queue.tag_concurrency_limits} == {"cpu": 2, "gpu": 1}
+        assert queue.max_concurrent_runs == settings.cpu.cpu_runs + settings.cpu.gpu_runs + settings.cpu.remote_runs + 1
+        limits = {limit["value"]: limit["limit"] for limit in queue.tag_concurrency_limits}
+        assert limits == {"cpu": 2, "gpu": 1, "remote": 2}
         assert instance.run_monitoring_enabled
         assert not instance.run_retries_enabled
         assert not instance.telemetry_enabled

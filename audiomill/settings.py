@@ -111,12 +111,25 @@ class EngineSettings(BaseModel):
         True, description="fetch the default weights at first start, if the hub answers"
     )
     hub_timeout_seconds: Seconds = Field(10, description="how long the model hub may take to answer")
-    accepted_licences: list[str] = Field(default_factory=list, description="non-commercial licences accepted by you")
+    accepted_licences: list[str] = Field(
+        default_factory=list,
+        description="licences that forbid commercial use and that you accept, as `audiomill doctor` names them; an "
+        "engine with another such licence does not run",
+    )
     extra: list[str] = Field(
         default_factory=list,
         description="engine entries of your own: import paths `module:ENTRY` (an EngineEntry)",
     )
-    fallback: bool = Field(False, description="let `auto` fall to a worse engine when quality checks reject a result")
+    worker: str | None = Field(
+        None, description="name under which this machine says what it can run; default: its host name"
+    )
+    report_holds_seconds: Seconds = Field(
+        86_400, description="what this machine said that it can run holds so long; it is said anew while runs execute"
+    )
+    report_from_code_location: bool = Field(
+        True,
+        description="the code location says each minute what its machine can run; false where runs execute elsewhere",
+    )
 
 
 class ApiSettings(BaseModel):

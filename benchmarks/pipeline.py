@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from audiomill import __version__
-from audiomill.catalogue.engines import EngineEntry, entries
-from audiomill.settings import Settings
+from audiomill.catalogue.engines import EngineEntry
+from audiomill.engines.registry import entries
+from audiomill.settings import EngineSettings, Settings
 from benchmarks.bare import bare_seconds
 from benchmarks.calibrated import SETTING
 from benchmarks.corpus import write_corpus
@@ -93,7 +94,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _entry(name: str) -> EngineEntry:
-    return next(entry for entry in entries([SETTING]) if entry.name == name)
+    return next(entry for entry in entries(Settings(engines=EngineSettings(extra=[SETTING]))) if entry.name == name)
 
 
 def _inputs(name: str, corpus: Path, files: int) -> list[Path]:

@@ -24,6 +24,10 @@ from ops.stream import work_off
 from resources import DatabaseResource, EnginesResource, SettingsResource, StoreResource
 
 PICTURE = "waveforms.png"
+
+REPORT_OLDER_THAN_SECONDS = 600.0
+"""A machine whose last word on its engines is newer is not asked again by a run: it takes a second or two."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -67,6 +71,7 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
     ) -> str:
         claim = lease_of(context, database, settings, stage=stage)
         config, objects = settings.get(), store.get()
+        _say_what_can_run(engines, database)
         if claim.items:
             resource_class = cast("ResourceClass", claim.resource_class)
             with Recorder(database.get(), claim, config) as recorder:
@@ -91,6 +96,14 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
         return batch_id
 
     return work_batch
+
+
+def _say_what_can_run(engines: EnginesResource, database: DatabaseResource) -> None:
+    """This machine is one where runs execute. The run does not need it: what goes wrong is told and left."""
+    try:
+        engines.report(database.get(), older_than_seconds=REPORT_OLDER_THAN_SECONDS)
+    except Exception:
+        log.exception("what can run here could not be reported")
 
 
 def _is_away(store: ObjectStore) -> bool:

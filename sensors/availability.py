@@ -1,11 +1,12 @@
-"""Availability: what this worker can run is told to the database, where orders find it."""
+"""Availability: what this machine can run is told to the database, where orders find it.
 
-import socket
+Where runs execute on other machines, those speak for themselves: at the start of a run (ops/work.py) and by
+`audiomill engines report`.
+"""
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 
-from audiomill.jobs.availability import AvailabilityReport, report
-from resources import DatabaseResource, EnginesResource
+from resources import DatabaseResource, EnginesResource, SettingsResource
 
 
 @sensor(
@@ -14,11 +15,18 @@ from resources import DatabaseResource, EnginesResource
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
 )
-def availability(context: SensorEvaluationContext, database: DatabaseResource, engines: EnginesResource) -> SkipReason:
+def availability(
+    context: SensorEvaluationContext,
+    database: DatabaseResource,
+    engines: EnginesResource,
+    settings: SettingsResource,
+) -> SkipReason:
     """Ask every engine of the catalogue and report. Weights that were pulled meanwhile are seen within a minute."""
-    rows = [AvailabilityReport(**vars(row)) for row in engines.available()]
-    with database.get().session() as session:
-        report(session, worker=socket.gethostname(), rows=rows)
+    if not settings.get().engines.report_from_code_location:
+        return SkipReason("Runs execute on other machines, which report for themselves.")
+    rows = engines.report(database.get()) or ()
     ready = sorted({row.engine for row in rows if row.available})
-    context.log.debug("reported %d rows", len(rows))
+    for row in rows:
+        if row.fault is not None:
+            context.log.warning("The engine %s cannot be used: %s", row.engine, row.fault)
     return SkipReason(f"Can run here: {', '.join(ready) or 'nothing'}.")

@@ -20,6 +20,8 @@ class Engine(BaseModel):
                     "lacks": "the weights of 'small'; fetch them with `audiomill models pull`",
                     "languages": None,
                     "workers": 0,
+                    "licence": "MIT",
+                    "features": ["translation"],
                 }
             ]
         },
@@ -34,6 +36,8 @@ class Engine(BaseModel):
     lacks: str | None = Field(None, description="what is missing where it is not available")
     languages: tuple[str, ...] | None = Field(None, description="BCP 47 tags; null: any")
     workers: int = Field(description="workers that can run it")
+    licence: str = Field(description="of the engine, or of its weights where theirs is the stricter one")
+    features: tuple[str, ...] = Field(description="what not every engine of the task can do, such as `translation`")
 
 
 class Engines(BaseModel):

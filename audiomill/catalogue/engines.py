@@ -1,13 +1,17 @@
-"""The engines by name: what each does, where its code is, what it needs. Data only; the code is in audiomill/engines.
+"""The engines by name: what each does, where its code is, what it needs; and what a worker says of them. Data only: the
+code is in audiomill/engines, and nothing here imports it, for the API and the orders read this.
 
-The order of ENGINES within a task is the order of preference of `auto`, best first.
+The order of ENGINES within a task is the order of preference of `auto`, best first. An installation's own entries come
+in front of them; only workers import those (audiomill/engines/registry.py).
 """
 
 from dataclasses import dataclass, field
-from importlib import import_module
+from typing import Literal
 
 from audiomill.catalogue.stages import ResourceClass, Task
-from audiomill.errors import ConfigurationError
+
+Feature = Literal["translation"]
+"""What only some engines of a task can do and an order may ask for. translation: English text from any language."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,9 @@ class EngineEntry:
 
     implementation: import path `module:Class`, loaded by audiomill.engines.registry only.
     resource_classes: where it can run, best first.
+    licence: SPDX identifier, or the name of the licence; of the weights where theirs is the stricter one.
     default_models: the model that `auto` and `model=None` mean, by resource class; None: the engine has no choice.
+    commercial_use: whether the licence allows it. If not, the engine runs only where the settings accept that licence.
     """
 
     name: str
@@ -26,6 +32,30 @@ class EngineEntry:
     licence: str
     summary: str
     default_models: dict[ResourceClass, str] = field(default_factory=dict)
+    features: tuple[Feature, ...] = ()
+    commercial_use: bool = True
+
+
+@dataclass(frozen=True)
+class AvailabilityReport:
+    """What a worker says of one model of one engine on one resource class: all that orders and the API know of engines.
+
+    preference: 0 is the best of its task on that worker. languages: None means any. lacks: a sentence for customers.
+    fault: what broke, in an error's own words: for the worker's operator and its log, never stored or shown elsewhere.
+    """
+
+    engine: str
+    model: str | None
+    resource_class: str
+    task: str
+    preference: int
+    available: bool
+    lacks: str | None
+    languages: tuple[str, ...] | None
+    licence: str = ""
+    features: tuple[str, ...] = ()
+    default_model: bool = True
+    fault: str | None = None
 
 
 ENGINES: tuple[EngineEntry, ...] = (
@@ -37,6 +67,7 @@ ENGINES: tuple[EngineEntry, ...] = (
         "MIT",
         "Whisper on CTranslate2: 99 languages, translation to English",
         {"gpu": "large-v3-turbo", "cpu": "small"},
+        ("translation",),
     ),
     EngineEntry(
         "pocketsphinx",
@@ -55,18 +86,3 @@ ENGINES: tuple[EngineEntry, ...] = (
         "Embedded formant synthesis: over 100 languages and accents, robotic",
     ),
 )
-
-
-def entries(extra: list[str] | None = None) -> tuple[EngineEntry, ...]:
-    """The catalogue with an installation's own entries (`module:ENTRY`) in front. Raises ConfigurationError."""
-    own: list[EngineEntry] = []
-    for path in extra or []:
-        module, _, name = path.partition(":")
-        try:
-            entry = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(f"The engine entry {path!r} cannot be imported: {error}.") from error
-        if not isinstance(entry, EngineEntry):
-            raise ConfigurationError(f"The engine entry {path!r} is not an EngineEntry.")
-        own.append(entry)
-    return (*own, *ENGINES)

@@ -1,13 +1,13 @@
-"""`audiomill engines report` and `audiomill doctor`: what can run on this machine."""
+"""`audiomill engines` and `audiomill doctor`: what can run on this machine, and what others said of theirs."""
 
-import socket
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, out, printable, show_table
+from audiomill.cli.console import SentenceGroup, err, fail, out, printable, show_table
 from audiomill.cli.database import open_database
 from audiomill.errors import AudiomillError
 from audiomill.settings import get_settings
@@ -22,18 +22,68 @@ engines_app = typer.Typer(cls=SentenceGroup, help="Engines.", no_args_is_help=Tr
 def report_engines(
     *,
     fetch: Annotated[bool, typer.Option("--fetch", help="First fetch default weights that are missing.")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option("--every", min=10, help="Go on, and report anew after so many seconds: for a node of its own."),
+    ] = None,
 ) -> None:
-    """Look at what this machine can run and tell the platform. `audiomill up` does it at its start, Dagster hourly."""
+    """Look at what this machine can run and tell the platform.
+
+    `audiomill up` does it at its start, Dagster each minute for the code location's machine and, where that was longer
+    ago, at the start of each run.
+    """
     from audiomill.cli.models import fetch_missing_defaults  # noqa: PLC0415 - as below
     from audiomill.engines import registry  # noqa: PLC0415 - the engines' packages: not for --help
-    from audiomill.jobs.availability import AvailabilityReport, report  # noqa: PLC0415 - as above
+    from audiomill.errors import DatabaseUnavailable  # noqa: PLC0415 - as above
+    from audiomill.jobs.availability import report_when_due, worker_name  # noqa: PLC0415 - as above
 
-    if fetch and (why_not := fetch_missing_defaults(get_settings())) is not None:
+    settings = get_settings()
+    if fetch and (why_not := fetch_missing_defaults(settings)) is not None:
         err.print(f"The default weights are not there. {printable(why_not)}")
-    rows = [AvailabilityReport(**row.__dict__) for row in registry.available(get_settings())]
+    with open_database() as database:
+        while True:
+            try:
+                rows = report_when_due(database, settings, lambda: registry.available(settings)) or ()
+            except DatabaseUnavailable as error:
+                if every is None:
+                    raise
+                err.print(error.message)
+            else:
+                ready = sum(row.available for row in rows)
+                out.print(f"{ready} of {len(rows)} models can run on {printable(worker_name(settings))}.")
+                for fault in dict.fromkeys(f"{row.engine}: {row.fault}" for row in rows if row.fault is not None):
+                    err.print(printable(fault))
+            if every is None:
+                return
+            time.sleep(every)
+
+
+@engines_app.command("workers")
+def list_workers() -> None:
+    """The machines that said what they can run, and until when their word holds."""
+    from audiomill.jobs.availability import workers  # noqa: PLC0415 - as above
+
     with open_database() as database, database.session() as session:
-        report(session, worker=socket.gethostname(), rows=rows)
-    out.print(f"{sum(row.available for row in rows)} of {len(rows)} models can run here.")
+        found = workers(session)
+    show_table(
+        ("worker", "said", "holds until", "can run"),
+        [
+            (each.name, f"{each.heartbeat_at:%F %T %Z}", f"{each.expires_at:%F %T %Z}", ", ".join(each.ready))
+            for each in found
+        ],
+    )
+
+
+@engines_app.command("forget")
+def forget_worker(worker: Annotated[str, typer.Argument(help="Its name: `audiomill engines workers`.")]) -> None:
+    """Take back what a machine said that is gone for good: orders are no longer given to its engines."""
+    from audiomill.jobs.availability import forget  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        known = forget(session, worker)
+    if not known:
+        fail(f"No worker {worker!r} has said what it can run. `audiomill engines workers` lists them.")
+    out.print(f"{printable(worker)} is forgotten.")
 
 
 def doctor() -> None:
@@ -51,7 +101,7 @@ def doctor() -> None:
                 row.model,
                 row.resource_class,
                 "yes" if row.available else "no",
-                row.lacks,
+                row.fault or row.lacks,
             )
             for row in rows
         ],

@@ -302,7 +302,7 @@ class InboxEntry(Base):
 
 
 class EngineAvailability(Base):
-    """What a worker says that it can run. Rows not renewed for long count as gone."""
+    """What a worker says that it can run. A word that has expired is nobody's, and goes with the next report."""
 
     __tablename__ = "engine_availability"
     engine: Mapped[str] = mapped_column(primary_key=True)
@@ -314,7 +314,11 @@ class EngineAvailability(Base):
     available: Mapped[bool] = mapped_column(Boolean)
     lacks: Mapped[str | None]
     languages: Mapped[list[str] | None] = mapped_column(comment="NULL: any")
+    licence: Mapped[str] = mapped_column(server_default="")
+    features: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    default_model: Mapped[bool] = mapped_column(server_default=text("true"))
     heartbeat_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime] = mapped_column(comment="the word holds until then")
 
 
 __all__ = [

@@ -1,15 +1,15 @@
-"""From a catalogue entry to its engine, and what can run on this machine. The one place that imports engines by name.
+"""From a catalogue entry to its engine, and what can run on this machine. The one place that imports by name: engines,
+and the entries that an installation adds.
 
-Not for the API: it knows engines by the catalogue and by what workers reported (audiomill/jobs/availability.py).
+Not for the API: it knows engines by what workers reported (audiomill/jobs/availability.py).
 """
 
-from dataclasses import dataclass
 from importlib import import_module
 from inspect import getattr_static
 from typing import cast
 
-from audiomill.catalogue.engines import EngineEntry, entries
-from audiomill.catalogue.stages import ResourceClass, Task
+from audiomill.catalogue.engines import ENGINES, AvailabilityReport, EngineEntry
+from audiomill.catalogue.stages import Task
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.protocols import Availability, Engine
 from audiomill.errors import ConfigurationError, EngineUnavailable
@@ -18,31 +18,29 @@ from audiomill.settings import Settings
 _PROTOCOL = ("availability", "load", "identity", "usage", "close")
 
 
-@dataclass(frozen=True)
-class AvailabilityRow:
-    """One model of one engine on one resource class, here. `preference` 0 is the best of its task.
-
-    The fields are those that a worker reports.
-    """
-
-    engine: str
-    model: str | None
-    resource_class: ResourceClass
-    task: Task
-    preference: int
-    available: bool
-    lacks: str | None
-    languages: tuple[str, ...] | None
-
-
 def core_budget(settings: Settings) -> CoreBudget:
     """The cores of this machine, shared by every process with these settings."""
     return CoreBudget(settings.data_dir / "run" / "cores", settings.cpu.cores)
 
 
+def entries(settings: Settings) -> tuple[EngineEntry, ...]:
+    """The catalogue with the installation's own entries (`module:ENTRY`) in front. Raises ConfigurationError."""
+    own: list[EngineEntry] = []
+    for path in settings.engines.extra:
+        module, _, name = path.partition(":")
+        try:
+            entry = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"The engine entry {path!r} cannot be imported: {error}.") from error
+        if not isinstance(entry, EngineEntry):
+            raise ConfigurationError(f"The engine entry {path!r} is not an EngineEntry.")
+        own.append(entry)
+    return (*own, *ENGINES)
+
+
 def entry_named(name: str, settings: Settings) -> EngineEntry:
     """The catalogue entry of that name. Raises EngineUnavailable."""
-    known = entries(settings.engines.extra)
+    known = entries(settings)
     for entry in known:
         if entry.name == name:
             return entry
@@ -51,8 +49,23 @@ def entry_named(name: str, settings: Settings) -> EngineEntry:
     )
 
 
+def licence_refusal(entry: EngineEntry, settings: Settings) -> str | None:
+    """Why the engine may not be used here, or None: what forbids commercial use must be accepted by the operator."""
+    if entry.commercial_use or entry.licence in settings.engines.accepted_licences:
+        return None
+    return (
+        f"its licence {entry.licence!r} forbids commercial use; the operator accepts it by "
+        f"AUDIOMILL_ENGINES__ACCEPTED_LICENCES='[\"{entry.licence}\"]'"
+    )
+
+
 def build(entry: EngineEntry, settings: Settings) -> Engine:
-    """The engine of an entry, nothing loaded yet. Raises ConfigurationError when its code cannot be imported."""
+    """The engine of an entry, nothing loaded yet.
+
+    Raises EngineUnavailable (`licence_not_accepted`), ConfigurationError when its code cannot be imported.
+    """
+    if (refusal := licence_refusal(entry, settings)) is not None:
+        raise EngineUnavailable(f"{entry.name} may not run here: {refusal}.", code="licence_not_accepted")
     module, _, name = entry.implementation.partition(":")
     try:
         factory = getattr(import_module(module), name)
@@ -67,41 +80,49 @@ def build(entry: EngineEntry, settings: Settings) -> Engine:
     return cast("Engine", engine)
 
 
-def available(settings: Settings) -> list[AvailabilityRow]:
+def available(settings: Settings) -> list[AvailabilityReport]:
     """What each engine of the catalogue can do here, best first within a task.
 
     One broken engine does not hide the others: it is reported as unavailable, with the reason. Raises
     ConfigurationError only for an entry in the settings that cannot be imported.
     """
-    rows: list[AvailabilityRow] = []
+    rows: list[AvailabilityReport] = []
     seen: dict[Task, int] = {}
-    for entry in entries(settings.engines.extra):
+    for entry in entries(settings):
         preference = seen.get(entry.task, 0)
         seen[entry.task] = preference + 1
+        found, fault = _availability(entry, settings)
         rows += [
-            AvailabilityRow(
-                entry.name,
-                row.model,
-                row.resource_class,
-                entry.task,
-                preference,
-                row.available,
-                row.lacks,
-                row.languages,
+            AvailabilityReport(
+                engine=entry.name,
+                model=row.model,
+                resource_class=row.resource_class,
+                task=entry.task,
+                preference=preference,
+                available=row.available,
+                lacks=row.lacks,
+                languages=row.languages,
+                licence=entry.licence,
+                features=entry.features,
+                default_model=row.model == entry.default_models.get(row.resource_class),
+                fault=fault,
             )
-            for row in _availability(entry, settings)
+            for row in found
         ]
     return rows
 
 
-def _availability(entry: EngineEntry, settings: Settings) -> list[Availability]:
-    try:
-        return build(entry, settings).availability()
-    except ConfigurationError as error:
-        reason = str(error)
-    except Exception as error:  # noqa: BLE001 - somebody's engine: the others must still be reported
-        reason = f"it broke when asked what it can do: {type(error).__name__}: {error}"
+def _availability(entry: EngineEntry, settings: Settings) -> tuple[list[Availability], str | None]:
+    """What the engine says, and what broke. An error's own words name files and modules: they are not for customers."""
+    fault = None
+    if (reason := licence_refusal(entry, settings)) is None:
+        try:
+            return build(entry, settings).availability(), None
+        except ConfigurationError as error:
+            reason, fault = "its code cannot be loaded", str(error)
+        except Exception as error:  # noqa: BLE001 - somebody's engine: the others must still be reported
+            reason, fault = "it broke when asked what it can do", f"{type(error).__name__}: {error}"
     return [
         Availability(entry.default_models.get(resource_class), resource_class, False, reason, None)
         for resource_class in entry.resource_classes
-    ]
+    ], fault

@@ -1,41 +1,47 @@
-"""What workers say that they can run, and the choice of an engine for an order. Engines' code is never loaded here."""
+"""What workers say that they can run, and the choice of an engine for an order: over all workers, one word of each.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A worker is a machine where runs execute, by its name. Engines' code is never loaded here, nor is any entry of the
+settings imported: all that is known of an engine is what a worker said of it.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from audiomill.catalogue.engines import EngineEntry, entries
+from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.catalogue.parameters import Parameters, SynthesizeParameters, TranscribeParameters
 from audiomill.catalogue.stages import ResourceClass, Task
+from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability
 from audiomill.errors import EngineUnavailable
+from audiomill.settings import Settings
 
-STALE = text("heartbeat_at > clock_timestamp() - interval '1 day'")
-"""Rows older than this are of workers that are gone. A day: with GPU nodes that scale to zero no worker may live
-while orders come in, and their last word still holds."""
+HOLDS_SECONDS = 86_400.0
+"""How long a worker's word holds unless it says otherwise. A day: with GPU nodes that scale to zero no worker may live
+while orders come in."""
 
 
 @dataclass(frozen=True)
-class AvailabilityReport:
-    """One row of a worker's word. `preference` 0 is the best of its task; `languages` None: any."""
+class Worker:
+    """A machine that said what it can run. `ready`: engines, with their model, that can run there."""
 
-    engine: str
-    model: str | None
-    resource_class: str
-    task: str
-    preference: int
-    available: bool
-    lacks: str | None
-    languages: tuple[str, ...] | None
+    name: str
+    heartbeat_at: datetime
+    expires_at: datetime
+    ready: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class EngineView:
-    """One engine and model as customers and operators see it, over all workers."""
+    """One engine and model as customers and operators see it, over all workers.
+
+    preference: the largest that a worker gave it, for a worker with engines of its own has them in front.
+    """
 
     engine: str
     model: str | None
@@ -46,6 +52,9 @@ class EngineView:
     lacks: str | None
     languages: tuple[str, ...] | None
     workers: int
+    licence: str
+    features: tuple[str, ...]
+    default_model: bool
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,26 @@ class EngineChoice:
     resource_class: ResourceClass
 
 
-def report(session: Session, *, worker: str, rows: Sequence[AvailabilityReport]) -> None:
-    """Replace what this worker said before."""
-    session.execute(delete(EngineAvailability).where(EngineAvailability.worker == worker))
+def worker_name(settings: Settings) -> str:
+    """The name under which this machine reports."""
+    return settings.engines.worker or socket.gethostname()
+
+
+def report(
+    session: Session, *, worker: str, rows: Sequence[AvailabilityReport], holds_seconds: float = HOLDS_SECONDS
+) -> None:
+    """Replace what this worker said before, and forget workers whose word no longer holds."""
+    # Several processes of one machine may speak at once.
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:worker, 0))"), {"worker": f"worker {worker}"})
+    session.execute(
+        delete(EngineAvailability).where(
+            (EngineAvailability.worker == worker) | (EngineAvailability.expires_at < func.clock_timestamp())
+        )
+    )
     if rows:
+        expires_at = session.scalar(
+            select(func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, holds_seconds))
+        )
         session.execute(
             insert(EngineAvailability),
             [
@@ -74,31 +99,72 @@ def report(session: Session, *, worker: str, rows: Sequence[AvailabilityReport])
                     "available": row.available,
                     "lacks": row.lacks,
                     "languages": None if row.languages is None else list(row.languages),
+                    "licence": row.licence,
+                    "features": list(row.features),
+                    "default_model": row.default_model,
+                    "expires_at": expires_at,
                 }
                 for row in rows
             ],
         )
 
 
+def report_when_due(
+    database: Database,
+    settings: Settings,
+    look: Callable[[], Sequence[AvailabilityReport]],
+    *,
+    older_than_seconds: float = 0.0,
+) -> Sequence[AvailabilityReport] | None:
+    """Say what `look` finds on this machine; None where its last word is newer than so many seconds.
+
+    `look` asks the engines, which takes a second or two: no transaction is open meanwhile.
+    """
+    worker = worker_name(settings)
+    with database.session() as session:
+        age = session.scalar(
+            select(func.extract("epoch", func.clock_timestamp() - func.max(EngineAvailability.heartbeat_at))).where(
+                EngineAvailability.worker == worker
+            )
+        )
+    if age is not None and age < older_than_seconds:
+        return None
+    rows = look()
+    with database.session() as session:
+        report(session, worker=worker, rows=rows, holds_seconds=settings.engines.report_holds_seconds)
+    return rows
+
+
+def forget(session: Session, worker: str) -> bool:
+    """Take back what a worker said: it is gone for good. False where it said nothing."""
+    gone = session.scalars(
+        delete(EngineAvailability).where(EngineAvailability.worker == worker).returning(EngineAvailability.engine)
+    ).all()
+    return bool(gone)
+
+
+def workers(session: Session) -> list[Worker]:
+    """Who said what it can run, by name."""
+    said: dict[str, list[EngineAvailability]] = {}
+    for row in _words(session):
+        said.setdefault(row.worker, []).append(row)
+    return [
+        Worker(
+            name,
+            max(row.heartbeat_at for row in rows),
+            min(row.expires_at for row in rows),
+            tuple(sorted({f"{row.engine} {row.model}".strip() for row in rows if row.available})),
+        )
+        for name, rows in sorted(said.items())
+    ]
+
+
 def table(session: Session) -> list[EngineView]:
     """Every engine and model that any worker spoke of; available if any can run it. Best first within a task."""
     seen: dict[tuple[str, str, str], EngineView] = {}
-    rows = session.scalars(
-        select(EngineAvailability)
-        .where(STALE)
-        .order_by(
-            EngineAvailability.task,
-            EngineAvailability.preference,
-            EngineAvailability.resource_class.desc(),
-            EngineAvailability.model,
-            EngineAvailability.available.desc(),
-        )
-    )
-    for row in rows:
+    for row in _words(session):
         key = (row.engine, row.model, row.resource_class)
-        known = seen.get(key)
-        workers = (known.workers if known else 0) + (1 if row.available else 0)
-        first = known or EngineView(
+        known = seen.get(key) or EngineView(
             row.engine,
             row.model or None,
             row.resource_class,
@@ -108,54 +174,59 @@ def table(session: Session) -> list[EngineView]:
             row.lacks,
             None if row.languages is None else tuple(row.languages),
             0,
+            row.licence,
+            tuple(row.features),
+            row.default_model,
         )
-        seen[key] = EngineView(**{**first.__dict__, "workers": workers})
-    return list(seen.values())
+        seen[key] = replace(
+            known, preference=max(known.preference, row.preference), workers=known.workers + (1 if row.available else 0)
+        )
+    return sorted(
+        seen.values(),
+        key=lambda view: (view.task, view.preference, view.resource_class != "gpu", view.engine, view.model or ""),
+    )
 
 
-def heartbeat_of(session: Session, worker: str) -> datetime | None:
-    """When that worker last spoke."""
-    return session.scalar(select(EngineAvailability.heartbeat_at).where(EngineAvailability.worker == worker).limit(1))
+def _words(session: Session) -> Sequence[EngineAvailability]:
+    """What holds, where an engine can run before where it cannot, the newest word first."""
+    return session.scalars(
+        select(EngineAvailability)
+        .where(EngineAvailability.expires_at > func.clock_timestamp())
+        .order_by(EngineAvailability.available.desc(), EngineAvailability.heartbeat_at.desc())
+    ).all()
 
 
-def choose(session: Session, *, task: Task, parameters: Parameters, extra: list[str] | None = None) -> EngineChoice:
-    """The engine for an order: the named one, or the best that can run here and speaks the language.
+def choose(session: Session, *, task: Task, parameters: Parameters) -> EngineChoice:
+    """The engine for an order: the named one, or the best that can run on a worker and speaks the language.
 
     Raises EngineUnavailable that names what each candidate lacks. There is no silent fall to a worse engine: the
     choice is made here, once, and frozen.
     """
-    catalogue = {entry.name: entry for entry in entries(extra) if entry.task == task}
-    if parameters.engine != "auto" and parameters.engine not in catalogue:
+    known = [view for view in table(session) if view.task == task]
+    if not known:
         raise EngineUnavailable(
-            f"There is no engine {parameters.engine!r} for this. There are: {', '.join(catalogue)}.",
-            code="unknown_engine",
+            "No worker has said yet what it can run. Start the platform, or run `audiomill engines report`.",
+            code="no_worker",
+        )
+    names = dict.fromkeys(view.engine for view in known)
+    if parameters.engine != "auto" and parameters.engine not in names:
+        raise EngineUnavailable(
+            f"There is no engine {parameters.engine!r} for this. There are: {', '.join(names)}.", code="unknown_engine"
         )
     candidates = [
-        view
-        for view in table(session)
-        if view.task == task and parameters.engine in {"auto", view.engine} and parameters.model in {None, view.model}
+        view for view in known if parameters.engine in {"auto", view.engine} and parameters.model in {None, view.model}
     ]
     # The default model of an engine comes before its others; sorting is stable, so the rest stays as it was.
-    candidates.sort(key=lambda view: (view.preference, view.resource_class != "gpu", not _is_default(view, catalogue)))
+    candidates.sort(key=lambda view: (view.preference, view.resource_class != "gpu", not view.default_model))
     refusals: list[str] = []
     for view in candidates:
         refusal = _refusal(view, parameters)
         if refusal is None:
             return EngineChoice(view.engine, view.model, cast("ResourceClass", view.resource_class))
         refusals.append(refusal)
-    if not refusals and parameters.model is not None:
-        raise EngineUnavailable(f"No engine here has the model {parameters.model!r}.", code="unknown_model")
     if not refusals:
-        raise EngineUnavailable(
-            "No worker has said yet what it can run. Start the platform, or run `audiomill engines report`.",
-            code="no_worker",
-        )
+        raise EngineUnavailable(f"No engine here has the model {parameters.model!r}.", code="unknown_model")
     raise EngineUnavailable(f"No engine that can run here takes this order: {'; '.join(dict.fromkeys(refusals))}.")
-
-
-def _is_default(view: EngineView, catalogue: dict[str, EngineEntry]) -> bool:
-    entry = catalogue.get(view.engine)
-    return entry is None or entry.default_models.get(cast("ResourceClass", view.resource_class)) == view.model
 
 
 def _refusal(view: EngineView, parameters: Parameters) -> str | None:
@@ -166,8 +237,9 @@ def _refusal(view: EngineView, parameters: Parameters) -> str | None:
     if language is not None and view.languages is not None and not _speaks(view.languages, language):
         return f"{name} does not know the language {language!r}"
     translates = isinstance(parameters, TranscribeParameters) and parameters.task == "translate"
-    if translates and view.languages is not None and all(tag.startswith("en") for tag in view.languages):
-        return f"{name} knows English only and cannot translate"
+    knows_english_only = view.languages is not None and all(tag.startswith("en") for tag in view.languages)
+    if translates and ("translation" not in view.features or knows_english_only):
+        return f"{name} cannot translate"
     return None
 
 

@@ -173,7 +173,7 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
             ordered = capability(base.capability)
             parameters = validated(base.capability, {**base.parameters, **new.parameters})
             first_stage = STAGES[ordered.stages[0]]
-            choice = choose(session, task=first_stage.task, parameters=parameters, extra=settings.engines.extra)
+            choice = choose(session, task=first_stage.task, parameters=parameters)
             frozen = parameters.model_copy(update={"engine": choice.engine, "model": choice.model})
             known[cache_key] = (ordered, frozen, choice)
         orders.append(_Order(new, *known[cache_key]))

@@ -15,8 +15,9 @@ from api.app import create_app
 from api.logs import set_up_logging
 from audiomill.accounts.keys import create_key
 from audiomill.accounts.workspaces import ensure_workspace
+from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.database.connection import Database
-from audiomill.jobs.availability import AvailabilityReport, report
+from audiomill.jobs.availability import report
 from audiomill.settings import Settings
 
 ENGINES = [

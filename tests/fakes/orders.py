@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
+from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.database.connection import Database
 from audiomill.database.tables import Workspace
-from audiomill.jobs.availability import AvailabilityReport, report
+from audiomill.jobs.availability import report
 from audiomill.jobs.leases import Claim, ClaimedItem
 from audiomill.jobs.submission import InputObject, NewJob, Submitted, submit
 from audiomill.jobs.work import ArtifactRecord, ItemResult, OutputRecord

@@ -12,7 +12,7 @@ from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
 from audiomill.database.connection import Database
 from audiomill.database.tables import Workspace
 from audiomill.engines.registry import available
-from audiomill.jobs.availability import AvailabilityReport, report
+from audiomill.jobs.availability import report
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import Settings, get_settings
@@ -62,7 +62,7 @@ def _empty(database: Database, settings: Settings) -> None:
     wipe(database)
     with database.session() as session:
         session.merge(Workspace(id=WORKSPACE, name=WORKSPACE))
-        report(session, worker="test", rows=[AvailabilityReport(**vars(row)) for row in available(settings)])
+        report(session, worker="test", rows=available(settings))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.espeak import Espeak
 from audiomill.engines.pocketsphinx import Pocketsphinx
 from audiomill.engines.registry import available
-from audiomill.jobs.availability import AvailabilityReport, report
+from audiomill.jobs.availability import report
 from audiomill.settings import LimitSettings, Settings, get_settings
 from audiomill.storage import ObjectStore
 from tests.fakes.orders import wipe
@@ -60,7 +60,7 @@ def anew(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
         wipe(database)
         with database.session() as session:
             session.merge(Workspace(id=WORKSPACE, name=WORKSPACE))
-            report(session, worker="test", rows=[AvailabilityReport(**vars(row)) for row in available(settings)])
+            report(session, worker="test", rows=available(settings))
         monkeypatch.setenv("AUDIOMILL_CPU__CORES", str(cores))
         get_settings.cache_clear()
         assert get_settings().cpu.cores == cores

@@ -17,9 +17,9 @@ from sqlalchemy import text
 from audiomill.database.connection import Database
 from audiomill.jobs.availability import table
 from audiomill.jobs.batching import startable
-from audiomill.settings import Settings
+from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
-from tests.pipeline.conftest import WORKSPACE, Order
+from tests.pipeline.conftest import WORKSPACE, Materialise, Order
 
 
 class Sensor:
@@ -200,3 +200,31 @@ def test_availability_is_reported_under_this_machines_name(
     assert views["scripted"].available
     assert views["scripted"].workers == 1
     assert {"pocketsphinx", "espeak-ng", "faster-whisper"} <= set(views)
+
+
+def test_a_code_location_beside_which_no_run_executes_says_nothing(
+    definitions: Definitions, instance: DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.session() as session:
+        session.execute(text("DELETE FROM engine_availability"))
+    monkeypatch.setenv("AUDIOMILL_ENGINES__REPORT_FROM_CODE_LOCATION", "false")
+    get_settings.cache_clear()
+    try:
+        Sensor(definitions, instance, "availability").tick()
+    finally:
+        get_settings.cache_clear()
+    with database.session() as session:
+        assert table(session) == []
+
+
+def test_a_run_says_what_its_machine_can_run(
+    order: Order, database: Database, materialise: Materialise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run executes is where an engine can run: the code location's machine may be another."""
+    batch_id, _ = order.batch("say:hello there")
+    with database.session() as session:
+        session.execute(text("DELETE FROM engine_availability"))
+    assert materialise(batch_id).success
+    with database.session() as session:
+        views = {view.engine: view for view in table(session)}
+    assert views["scripted"].available

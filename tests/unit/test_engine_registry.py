@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,8 @@ from audiomill.catalogue.engines import EngineEntry
 from audiomill.engines import lifetime
 from audiomill.engines.lifetime import Models
 from audiomill.engines.protocols import Availability, EngineIdentity, Usage
-from audiomill.engines.registry import AvailabilityRow, available, build, core_budget, entry_named
+from audiomill.engines.registry import available, build, core_budget, entry_named, licence_refusal
 from audiomill.errors import ConfigurationError, EngineUnavailable
-from audiomill.jobs.availability import AvailabilityReport
 from audiomill.settings import EngineSettings, Settings
 
 BROKEN = EngineEntry("broken", "speech_to_text", "tests.unit.test_engine_registry:Broken", ("cpu",), "MIT", "")
@@ -49,6 +48,16 @@ class Raising(Broken):
         raise OSError("libnothing.so: cannot open shared object file")
 
 
+class Free(Broken):
+    def availability(self):
+        return [Availability(None, "cpu", available=True, lacks=None, languages=None)]
+
+
+FREE = EngineEntry(
+    "free", "speech_to_text", "tests.unit.test_engine_registry:Free", ("cpu",), "CC-BY-NC-4.0", "", commercial_use=False
+)
+
+
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return Settings(data_dir=tmp_path)
@@ -71,25 +80,53 @@ def test_what_can_run_here_in_order_of_preference(settings):
     assert {row.engine for row in rows if row.available} == {"pocketsphinx", "espeak-ng"}
 
 
-def test_a_row_is_what_a_worker_reports():
-    assert [field.name for field in fields(AvailabilityRow)] == [
-        *("engine", "model", "resource_class", "task", "preference", "available", "lacks", "languages")
-    ]
-    assert {field.name for field in fields(AvailabilityRow)} == {field.name for field in fields(AvailabilityReport)}
-
-
 def test_a_broken_engine_is_reported_and_hides_no_other(settings):
     rows = {row.engine: row for row in available(own(settings, "BROKEN", "GONE", "NAMELESS", "FORMLESS", "RAISING"))}
     assert rows["pocketsphinx"].available
     assert rows["espeak-ng"].available
     assert rows["pocketsphinx"].preference == 3, "one's own engines come first"
-    reasons = {name: rows[name].lacks for name in ("broken", "gone", "nameless", "formless", "raising")}
+    reasons = {name: rows[name].fault for name in ("broken", "gone", "nameless", "formless", "raising")}
     assert "ZeroDivisionError: half written" in reasons["broken"]
     assert "No module named 'no'" in reasons["gone"]
     assert "Nothing" in reasons["nameless"]
     assert "lacks availability, load, identity, usage, close" in reasons["formless"]
     assert "libnothing.so" in reasons["raising"]
     assert not any(rows[name].available for name in reasons)
+    assert {rows[name].lacks for name in reasons} == {
+        "its code cannot be loaded",
+        "it broke when asked what it can do",
+    }, "an error's own words are not for customers"
+
+
+def test_a_report_has_what_orders_must_know(settings):
+    rows = {row.engine: row for row in available(settings)}
+    assert (rows["faster-whisper"].features, rows["faster-whisper"].licence) == (("translation",), "MIT")
+    assert rows["pocketsphinx"].features == ()
+    assert {row.model for row in available(settings) if row.default_model} == {"small", "large-v3-turbo", None}
+
+
+@pytest.mark.parametrize("accepted", [[], ["CC-BY-NC-4.0"], ["another"]])
+def test_a_non_commercial_licence_must_be_accepted(settings, accepted):
+    engines = settings.engines.model_copy(
+        update={"extra": ["tests.unit.test_engine_registry:FREE"], "accepted_licences": accepted}
+    )
+    mine = settings.model_copy(update={"engines": engines})
+    row = next(row for row in available(mine) if row.engine == "free")
+    assert row.licence == "CC-BY-NC-4.0"
+    if accepted == ["CC-BY-NC-4.0"]:
+        assert (row.available, row.lacks) == (True, None)
+        assert isinstance(build(FREE, mine), Free)
+        return
+    assert not row.available
+    assert "AUDIOMILL_ENGINES__ACCEPTED_LICENCES='[\"CC-BY-NC-4.0\"]'" in row.lacks
+    with pytest.raises(EngineUnavailable, match="CC-BY-NC"), Models(mine).use(FREE, None, "cpu"):
+        pytest.fail("a job that was ordered while it was accepted does not run either")
+
+
+def test_code_under_a_refused_licence_is_not_even_imported(settings):
+    assert licence_refusal(replace(GONE, commercial_use=False), settings) is not None
+    with pytest.raises(EngineUnavailable):
+        build(replace(GONE, commercial_use=False), settings)
 
 
 def test_an_entry_that_cannot_be_imported_is_the_operators_to_mend(settings):
@@ -234,4 +271,4 @@ def test_no_heavy_package_is_loaded_by_importing_ours(package):
     _, heavy, engines = done.stdout.split("\n")[:3]
     assert heavy == ""
     if package != "audiomill.engines":
-        assert engines == "", "the API knows engines by the catalogue only"
+        assert engines == "", "the API knows engines by what workers reported only"

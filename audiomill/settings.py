@@ -154,6 +154,18 @@ class DagsterSettings(BaseModel):
         description="Dagster's processes keep connections to their database (at most 12 each); false: one a query",
     )
     public_url: str | None = Field(None, description="address that operators use; default http://host:port")
+    operator_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(
+        None, description="lets into Dagster's UI; default: made once under <data_dir>/keys"
+    )
+    allowed_hosts: list[str] = Field(
+        default_factory=list,
+        description="names under which the UI may be asked for, beside loopback and that of public_url",
+    )
+    identity_header: str | None = Field(
+        None,
+        description="header in which your identity proxy names the operator, who then needs no key; "
+        "set it only where nobody reaches the webserver past that proxy, and where it removes the header from others",
+    )
 
 
 class Settings(BaseSettings):

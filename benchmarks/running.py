@@ -18,6 +18,7 @@ from audiomill.accounts.keys import create_key
 from audiomill.cli.platform import DEFAULT_WORKSPACE, Platform
 from audiomill.cli.processes import free_ports
 from audiomill.database.connection import Database
+from audiomill.operators.key import bearer
 from audiomill.settings import Settings
 from audiomill.storage.factory import open_store
 from audiomill.storage.store import ObjectStore
@@ -56,7 +57,11 @@ class RunningPlatform:
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:  # noqa: ANN401 - GraphQL values
         """What Dagster says. Raises RuntimeError with its errors."""
         url = f"{self.settings.dagster_ui_url}/graphql"
-        body = httpx.post(url, json={"query": query, "variables": variables}, timeout=60).raise_for_status().json()
+        body = (
+            httpx.post(url, json={"query": query, "variables": variables}, headers=bearer(self.settings), timeout=60)
+            .raise_for_status()
+            .json()
+        )
         if body.get("errors"):
             raise RuntimeError(str(body["errors"]))
         return dict(body["data"])

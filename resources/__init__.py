@@ -1,5 +1,7 @@
 """Thin Dagster ConfigurableResources that return audiomill objects. No logic.
 
+Beside them, not exported here, what Dagster's own processes are started with: `webserver`.
+
 `resource.get()` builds the object on first use and keeps it for the life of the process: Dagster sets resources up
 again for every sensor tick, and a pool of connections per tick would cost more than the tick.
 

@@ -6,6 +6,7 @@ import typer
 
 from audiomill.cli.console import SentenceGroup, err, out, show_table
 from audiomill.cli.database import open_database
+from audiomill.settings import get_settings
 
 keys_app = typer.Typer(cls=SentenceGroup, help="API keys.", no_args_is_help=True)
 workspaces_app = typer.Typer(cls=SentenceGroup, help="Workspaces (tenants).", no_args_is_help=True)
@@ -50,6 +51,16 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="The key's id.")], wor
     with open_database() as database, database.session() as session:
         keys.revoke_key(session, workspace_id=workspace, key_id=key_id)
     out.print(f"{key_id} is revoked.", markup=False)
+
+
+@keys_app.command("operator")
+def operator() -> None:
+    """The key of Dagster's UI, alone on its line, and a link that logs in once."""
+    from audiomill.operators.key import login_url, operator_key  # noqa: PLC0415 - as above
+
+    err.print(f"Log in within an hour, once: {login_url(get_settings())}", markup=False)
+    err.print("Or by the operator key:")
+    out.print(operator_key(get_settings()), markup=False)
 
 
 @workspaces_app.command("add")

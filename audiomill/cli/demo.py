@@ -50,6 +50,7 @@ def demo(
     """Start the platform, run files through it, fetch and verify the results, stop the platform."""
     from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
     from audiomill.cli.submitting import files_of  # noqa: PLC0415 - as above
+    from audiomill.operators.key import login_url  # noqa: PLC0415 - as above
 
     paths = files_of(files) if files else []
     settings = _own_settings()
@@ -65,7 +66,7 @@ def demo(
                 outcomes = _run(settings, paths, recipe, output, text)
                 _show(outcomes, note)
             if keep and not asked.is_set():
-                out.print(f"Dagster   {settings.dagster_ui_url}")
+                out.print(f"Dagster   {login_url(settings)}")
                 out.print(f"API       {settings.api_url}/docs")
                 out.print("It stays until Ctrl-C.")
                 while not asked.wait(WATCH_SECONDS):

@@ -29,6 +29,7 @@ from audiomill.database.connection import Database, dagster_database_url, databa
 from audiomill.database.embedded import running_server, uses_embedded
 from audiomill.database.migrate import upgrade
 from audiomill.errors import ConfigurationError, OperatorError
+from audiomill.operators.guard import require_public_address
 from audiomill.settings import Settings
 
 READY_SECONDS = 180.0
@@ -135,6 +136,7 @@ class Platform:
         self._lock.release()
 
     def _require_ports(self) -> None:
+        require_public_address(self.settings)
         api, dagster = self.settings.api, self.settings.dagster
         require_free_port(api.host, api.port, "The API", "AUDIOMILL_API__PORT")
         require_free_port(dagster.host, dagster.port, "Dagster's webserver", "AUDIOMILL_DAGSTER__PORT")

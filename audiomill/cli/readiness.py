@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 
 from audiomill.cli.sockets import code_server_socket
+from audiomill.operators.key import bearer
 from audiomill.settings import Settings
 
 _LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } } }"
@@ -76,7 +77,9 @@ class Readiness:
                         probe.connect(str(code_server_socket(self._settings.data_dir)))
                         return True
                 case "webserver":
-                    return httpx.get(f"{self._dagster()}/server_info", timeout=2).is_success
+                    return httpx.get(
+                        f"{self._dagster()}/server_info", headers=bearer(self._settings), timeout=2
+                    ).is_success
                 case "code location":
                     return "webserver" not in self._missing and self._location_loaded()
                 case _:
@@ -85,7 +88,9 @@ class Readiness:
             return False
 
     def _location_loaded(self) -> bool:
-        answer = httpx.post(f"{self._dagster()}/graphql", json={"query": _LOCATIONS}, timeout=10)
+        answer = httpx.post(
+            f"{self._dagster()}/graphql", json={"query": _LOCATIONS}, headers=bearer(self._settings), timeout=10
+        )
         if not answer.is_success:
             return False
         entries = answer.json()["data"]["workspaceOrError"].get("locationEntries") or []

@@ -47,7 +47,7 @@ def audiomill_command(*arguments: str) -> tuple[str, ...]:
 def programs(settings: Settings, *, embedded: bool) -> list[Program]:
     """The programs of a platform, in starting order."""
     workspace = str(dagster_home(settings) / "workspace.yaml")
-    dagster, api = settings.dagster, settings.api
+    api = settings.api
     code_server = (
         "api",
         "grpc",
@@ -61,10 +61,8 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
         Program("daemon", (script("dagster-daemon"), "run", "--workspace", workspace), 30, 20, starts_itself=False),
         Program(
             "webserver",
-            (
-                *(script("dagster-webserver"), "--workspace", workspace),
-                *("--host", dagster.host, "--port", str(dagster.port)),
-            ),
+            # Not `dagster-webserver`: anyone who reached that could do what an operator can.
+            (sys.executable, "-m", "resources.webserver"),
             30,
             20,
             starts_itself=False,

@@ -34,6 +34,7 @@ def up() -> None:
     """Start the platform: database, code server, Dagster's daemon and webserver, the API. Ctrl-C stops all of it."""
     from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
     from audiomill.errors import AudiomillError  # noqa: PLC0415 - as above
+    from audiomill.operators.key import login_url  # noqa: PLC0415 - as above
 
     settings = get_settings()
     platform = Platform(settings, tell=err.print)
@@ -44,7 +45,8 @@ def up() -> None:
             platform.wait_ready(asked.is_set)
             if not asked.is_set():
                 out.print(f"API       {settings.api_url}  (documentation: {settings.api_url}/docs)")
-                out.print(f"Dagster   {settings.dagster_ui_url}")
+                out.print(f"Dagster   {login_url(settings)}")
+                out.print("          (the link logs in once; another one, and the key: `audiomill keys operator`)")
                 out.print(f"Logs      {platform.data_dir / 'logs'}")
                 if settings.engines.fetch_default_weights:
                     platform.fetch_weights()

@@ -26,6 +26,7 @@ from audiomill.cli.processes import free_ports, platform_processes
 from audiomill.database.connection import Database
 from audiomill.jobs.queries import JobView, get_job
 from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.operators.key import bearer
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.factory import open_store
@@ -95,7 +96,12 @@ class RunningPlatform:
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """What Dagster's UI asks. Fails on errors."""
-        answer = httpx.post(f"{self.dagster_url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer = httpx.post(
+            f"{self.dagster_url}/graphql",
+            json={"query": query, "variables": variables},
+            headers=bearer(self.settings),
+            timeout=60,
+        )
         body = answer.json()
         assert not body.get("errors"), body
         return dict(body["data"])

@@ -18,6 +18,7 @@ from audiomill.cli.processes import free_ports, platform_processes
 from audiomill.cli.readiness import program_states
 from audiomill.cli.sockets import supervisor_socket
 from audiomill.database.embedded import running_server
+from audiomill.operators.key import bearer
 from audiomill.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -67,9 +68,8 @@ class Up:
     def answers(self) -> bool:
         """Whether API and webserver answer."""
         try:
-            return all(
-                httpx.get(url, timeout=5).is_success for url in (f"{self.api}/readyz", f"{self.webserver}/server_info")
-            )
+            webserver = httpx.get(f"{self.webserver}/server_info", headers=bearer(self.settings), timeout=5)
+            return webserver.is_success and httpx.get(f"{self.api}/readyz", timeout=5).is_success
         except httpx.HTTPError:
             return False
 

@@ -18,6 +18,7 @@ BREACHES = [
     ("product-knows-no-framework", "audiomill/jobs/planted.py", "import dagster"),
     ("product-knows-no-framework", "audiomill/cli/planted.py", "import fastapi"),
     ("product-knows-no-framework", "audiomill/receipts/planted.py", "import starlette"),
+    ("product-knows-no-framework", "audiomill/operators/planted.py", "import dagster_webserver"),
     ("api-knows-no-engine", "api/planted.py", "import dagster"),
     ("api-knows-no-engine", "api/planted.py", "from audiomill.engines import protocols"),
     ("api-knows-no-engine", "api/planted.py", "from importlib import import_module"),

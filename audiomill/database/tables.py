@@ -132,7 +132,11 @@ class Job(Base):
     __table_args__ = (
         _states("queued", "running", "complete", "failed", "cancelled"),
         UniqueConstraint("submission_id", "position"),
+        # Lists are pages of the newest, by workspace or for operators, of all states or of one that is rare.
         Index("ix_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_jobs_newest_by_state", "workspace_id", "state", text("created_at DESC"), text("id DESC")),
+        Index("ix_jobs_newest_of_all", text("created_at DESC"), text("id DESC")),
+        Index("ix_jobs_newest_of_all_by_state", "state", text("created_at DESC"), text("id DESC")),
         Index("ix_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -182,6 +186,11 @@ class Batch(Base):
             postgresql_where=text("state IN ('formed', 'running')"),
         ),
         Index("ix_batches_run", "run_id"),
+        Index(
+            "ix_batches_retirable",
+            "finished_at",
+            postgresql_where=text("retired_at IS NULL AND state IN ('closed', 'cancelled')"),
+        ),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     lane: Mapped[str]
@@ -291,7 +300,11 @@ class InboxEntry(Base):
     """What became of an object of the inbox, so that no object is taken twice and none is passed over unsaid."""
 
     __tablename__ = "inbox_entries"
-    __table_args__ = (CheckConstraint("outcome IN ('submitted', 'rejected')", name="outcome"),)
+    __table_args__ = (
+        CheckConstraint("outcome IN ('submitted', 'rejected')", name="outcome"),
+        Index("ix_inbox_entries_newest", text("seen_at DESC")),
+        Index("ix_inbox_entries_newest_by_outcome", "outcome", text("seen_at DESC")),
+    )
     object_key: Mapped[str] = mapped_column(primary_key=True)
     signature: Mapped[str] = mapped_column(comment="what listing shows: a cheap sign that it changed")
     version: Mapped[str | None] = mapped_column(comment="entity tag of what was submitted")

@@ -10,10 +10,11 @@ from audiomill.settings import Settings
 
 def retirable(session: Session, settings: Settings, *, limit: int = 500) -> list[tuple[str, str]]:
     """(batch, stage) of batches that ended long ago and are not retired yet, oldest first."""
+    # now(), not clock_timestamp(), which may change from row to row and so cannot bound an index scan.
     rows = session.execute(
         text(
             "SELECT id, stage FROM batches WHERE state IN ('closed', 'cancelled') AND retired_at IS NULL "
-            "AND finished_at < clock_timestamp() - make_interval(days => :days) ORDER BY finished_at LIMIT :limit"
+            "AND finished_at < now() - make_interval(days => :days) ORDER BY finished_at LIMIT :limit"
         ),
         {"days": settings.retention.partition_days, "limit": limit},
     )

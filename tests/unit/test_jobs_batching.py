@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, WorkItem
@@ -16,6 +15,7 @@ from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, wipe
+from tests.fakes.reading import rows_read
 
 
 @pytest.fixture(autouse=True)
@@ -212,14 +212,6 @@ def locked_by_others(database: Database) -> int:
         return int(queued or 0) - len(free)
 
 
-def rows_read(session: Session) -> int:
-    """Of work items, in this transaction so far."""
-    found = session.scalar(
-        text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'work_items'")
-    )
-    return int(found or 0)
-
-
 def end_all(database: Database) -> list[str]:
     """Every open batch ends, as if its run had been quick. Returns the lanes."""
     with database.session() as session:
@@ -237,10 +229,10 @@ def test_what_is_not_formed_is_neither_read_nor_locked(database: Database, setti
     for workspace in many:
         order(database, settings, workspace, audio(20))
     with ThreadPoolExecutor(1) as pool, database.session() as session:
-        formed = form_batches(session, with_(settings, max_items=10, queue_factor=1))
-        assert len(formed) == 2
+        with rows_read(session) as read:
+            assert len(form_batches(session, with_(settings, max_items=10, queue_factor=1))) == 2
         # As many workspaces looked up as items are wanted, and each item formed read a few times; 1,200 wait.
-        assert rows_read(session) < 200
+        assert read["work_items"] < 200
         assert pool.submit(locked_by_others, database).result(timeout=30) == 20
 
 
@@ -248,8 +240,9 @@ def test_where_there_is_no_room_nothing_is_read(database: Database, settings: Se
     order(database, settings, "acme", audio(1000))
     form(database, with_(settings, max_items=10))
     with database.session() as session:
-        assert form_batches(session, with_(settings, max_items=10)) == []
-        assert rows_read(session) <= 2  # the lane's head, for the classes that do have room
+        with rows_read(session) as read:
+            assert form_batches(session, with_(settings, max_items=10)) == []
+        assert read["work_items"] <= 2  # the lane's head, for the classes that do have room
 
 
 def test_more_workspaces_than_a_batch_holds_come_round_in_turn(database: Database, settings: Settings) -> None:

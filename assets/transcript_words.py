@@ -24,6 +24,7 @@ from audiomill.storage.keys import table_key
 from audiomill.storage.store import ObjectStore
 from audiomill.transcripts import Transcript
 from audiomill.transcripts.formats import parse_json
+from ops.discretion import discreet
 from resources import DatabaseResource, StoreResource
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ ROW_GROUP = 50_000
     # Any batch may have finished something on that day; which, the database says.
     deps=[AssetDep("transcripts", partition_mapping=AllPartitionMapping())],
 )
+@discreet
 def transcript_words(
     context: AssetExecutionContext, database: DatabaseResource, store: StoreResource
 ) -> MaterializeResult[None]:

@@ -118,7 +118,7 @@ class DatabaseUnavailable(OperatorError):
 
 
 class EngineFailed(OperatorError):
-    """An engine broke while working on one item."""
+    """An engine broke while working on one item. Its words go to logs: they hold nothing of the item's content."""
 
     default_code = "engine_failed"
 

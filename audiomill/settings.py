@@ -171,7 +171,9 @@ class DagsterSettings(BaseModel):
 class Settings(BaseSettings):
     """All settings. Build one with `get_settings()`."""
 
-    model_config = SettingsConfigDict(env_prefix="AUDIOMILL_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="AUDIOMILL_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".audiomill",

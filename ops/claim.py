@@ -5,6 +5,7 @@ from dagster import Failure, In, MetadataValue, Nothing, OpDefinition, OpExecuti
 from audiomill.errors import LeaseRefused
 from audiomill.jobs import leases, queries
 from audiomill.jobs.leases import Claim
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 STEPS = ("claim_batch", "work_batch", "close_batch")
@@ -20,6 +21,7 @@ def claim_op(stage: str) -> OpDefinition:
         ins={"recordings": In(Nothing)},
         out=Out(str, description="The batch id"),
     )
+    @discreet
     def claim_batch(context: OpExecutionContext, database: DatabaseResource, settings: SettingsResource) -> str:
         claimed = _claim(context, database, settings, stage)
         context.log.info("%d items are to be worked on.", len(claimed.items))

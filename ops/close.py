@@ -18,6 +18,7 @@ from audiomill.jobs.manifests import batch_manifest
 from audiomill.jobs.queries import batch_jobs, get_batch
 from ops.batch_report import failed_share, figures, job_table, links
 from ops.claim import lease_of
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource, StoreResource
 
 CHECK_NAME = "failed_share"
@@ -31,6 +32,7 @@ def close_op(stage: str) -> OpDefinition:
         description="Reports counts, a table of jobs, and links to the picture and the manifest; gives the lease up.",
         out=Out(Nothing),
     )
+    @discreet
     def close_batch(
         context: OpExecutionContext,
         batch_id: str,
@@ -67,6 +69,7 @@ def failed_share_op(stage: Stage) -> OpDefinition:
         ins={"closed": In(Nothing)},
         out=Out(Nothing),
     )
+    @discreet
     def check_batch(context: OpExecutionContext, database: DatabaseResource) -> AssetCheckResult:
         with database.get().session() as session:
             rows = batch_jobs(session, context.partition_key)

@@ -13,7 +13,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact
-from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, OperatorError
+from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost
+from audiomill.faults import told
 from audiomill.jobs import leases, work
 from audiomill.jobs.leases import Claim
 from audiomill.jobs.work import ItemResult
@@ -78,10 +79,8 @@ class Recorder:
 
     def fail(self, item_id: str, job_id: str, error: CustomerError) -> None:
         """End an item with a reason."""
-        # The cause is the operator's part: the customer reads the sentence alone. Its words may hold a customer's text
-        # (a UnicodeDecodeError holds all of it), unless they are our own.
-        cause = error.__cause__
-        said = repr(cause) if isinstance(cause, OperatorError) else type(cause).__name__
+        # The cause is the operator's part: the customer reads the sentence alone.
+        said = None if error.__cause__ is None else told(error.__cause__)
         log.info("job failed", job=job_id, batch=self._claim.batch_id, code=error.code, cause=said)
         self._write(lambda session: work.fail_item(session, self._claim, item_id, error))
 

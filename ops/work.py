@@ -18,6 +18,7 @@ from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
 from ops.claim import lease_of
+from ops.discretion import discreet
 from ops.prepared import StageWork
 from ops.recorder import Recorder
 from ops.stream import work_off
@@ -61,6 +62,7 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
         description="Streams the batch through the engine. Each item is complete, or failed with a reason, on its own.",
         out=Out(str, description="The batch id"),
     )
+    @discreet
     def work_batch(
         context: OpExecutionContext,
         batch_id: str,
@@ -116,9 +118,9 @@ def _is_away(store: ObjectStore) -> bool:
 
 
 def _fail_all(recorder: Recorder, claim: Claim, error: EngineUnavailable | ConfigurationError) -> None:
-    why = f"can no longer run here: {error}" if isinstance(error, EngineUnavailable) else "cannot run: a fault of ours."
+    # Why is the operator's to know and to mend: it names packages, folders and licences.
     failure = EngineUnavailable(
-        f"The engine {claim.engine!r} {why.rstrip('.')}. Order it again later, or with another engine."
+        f"The engine {claim.engine!r} can no longer run here. Order it again later, or with another engine."
     )
     failure.__cause__ = error
     for item in claim.items:

@@ -6,6 +6,7 @@ Where runs execute on other machines, those speak for themselves: at the start o
 
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, sensor
 
+from ops.discretion import discreet
 from resources import DatabaseResource, EnginesResource, SettingsResource
 
 
@@ -15,6 +16,7 @@ from resources import DatabaseResource, EnginesResource, SettingsResource
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def availability(
     context: SensorEvaluationContext,
     database: DatabaseResource,

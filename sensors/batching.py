@@ -8,6 +8,7 @@ from assets.batch_products import partitions_name
 from assets.jobs import RESOURCE_CLASS_TAG, batch_jobs, job_name
 from audiomill.catalogue.stages import STAGES
 from audiomill.jobs.batching import StartableBatch, form_batches, mark_requested, startable
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 BATCHES_PER_TICK = 50
@@ -21,6 +22,7 @@ BATCHES_PER_TICK = 50
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def batching(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SensorResult:
     """Form, add the partition keys, ask for runs. A lost tick loses nothing.
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from dagster import DefaultScheduleStatus, RunRequest, ScheduleEvaluationContext, schedule
 
 from assets.jobs import daily_tables
+from ops.discretion import discreet
 
 
 @schedule(
@@ -15,6 +16,7 @@ from assets.jobs import daily_tables
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
 )
+@discreet
 def daily_tables_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """One run for the newest day that is over."""
     day = (context.scheduled_execution_time.date() - timedelta(days=1)).isoformat()

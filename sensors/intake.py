@@ -17,6 +17,7 @@ from dagster import (
 from assets.recordings import recordings
 from audiomill.jobs import tables
 from audiomill.jobs.inbox import take_page
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource, StoreResource
 
 TICK_SECONDS = 30.0
@@ -32,6 +33,7 @@ MOST_DAYS = 7
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def inbox(
     context: SensorEvaluationContext, database: DatabaseResource, store: StoreResource, settings: SettingsResource
 ) -> SensorResult:
@@ -60,6 +62,7 @@ def inbox(
     minimum_interval_seconds=60,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def intake(context: SensorEvaluationContext, database: DatabaseResource) -> SensorResult | SkipReason:
     """Report the days that got recordings since the last tick; at rest this is one look at an index.
 

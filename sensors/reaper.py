@@ -18,6 +18,7 @@ from dagster import (
 
 from audiomill.jobs import recovery
 from audiomill.jobs.queries import live_batches
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 PER_TICK = 50
@@ -36,6 +37,7 @@ LIVE = [
     minimum_interval_seconds=15,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def reaper(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SensorResult:
     """Three sweeps: leases that lapsed, batches whose run never came, runs that own no batch.
 

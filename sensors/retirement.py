@@ -5,6 +5,7 @@ from dagster import DefaultSensorStatus, SensorEvaluationContext, SkipReason, se
 from assets.batch_products import partitions_name
 from audiomill.catalogue.stages import STAGES
 from audiomill.jobs import retirement as retired_batches
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 KEYS_PER_TICK = 500
@@ -16,6 +17,7 @@ KEYS_PER_TICK = 500
     minimum_interval_seconds=600,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def retirement(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SkipReason:
     """Delete, then mark: a tick that is lost in between deletes again, which does no harm."""
     with database.get().session() as session:

@@ -11,6 +11,7 @@ from dagster import (
 )
 
 from audiomill.jobs import recovery
+from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 
@@ -20,6 +21,7 @@ from resources import DatabaseResource, SettingsResource
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def run_failure(context: RunFailureSensorContext, database: DatabaseResource, settings: SettingsResource) -> None:
     """Harmless for a run that owned nothing: one that was refused, or whose batch the reaper took before."""
     run = context.dagster_run
@@ -42,6 +44,7 @@ def run_failure(context: RunFailureSensorContext, database: DatabaseResource, se
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )
+@discreet
 def run_cancelled(context: RunStatusSensorContext, database: DatabaseResource) -> None:
     """A failure sensor does not see cancelled runs."""
     run = context.dagster_run

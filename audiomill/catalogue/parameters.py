@@ -12,7 +12,7 @@ LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{1,8}
 class Parameters(BaseModel):
     """Base of all parameters: unknown fields are refused, values are frozen with the job."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     engine: str = Field(
         "auto", max_length=64, description="`auto`: the best engine that can run here; or an engine's name"

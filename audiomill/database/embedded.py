@@ -218,3 +218,6 @@ def _create_databases(server: EmbeddedServer) -> None:
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 # Another process was quicker; what matters is that it is there.
                 continue
+        # Terse: without DETAIL, which holds the row that a statement was about.
+        connection.execute("ALTER SYSTEM SET log_error_verbosity = terse")
+        connection.execute("SELECT pg_reload_conf()")

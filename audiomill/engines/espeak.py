@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from audiomill.audio import Audio
@@ -25,7 +26,10 @@ from audiomill.engines.espeak_library import EVENT_WORD, Event, Voice, data_fold
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Speech, Usage
 from audiomill.errors import AudiomillError, BadInput, CustomerError, EngineUnavailable
+from audiomill.faults import told
 from audiomill.transcripts import Word
+
+log = structlog.get_logger(__name__)
 
 CHUNK_CHARACTERS = 2000
 """Spoken in one call into C at most: a minute or two of speech, some 0.2 s of work; between calls a run can stop."""
@@ -51,7 +55,8 @@ class Espeak:
         try:
             tags = sorted({tag for voice in voices() for _, tag in voice.languages})
         except (OSError, RuntimeError, AudiomillError) as error:
-            return [Availability(None, "cpu", available=False, lacks=f"espeak-ng's library: {error}", languages=None)]
+            log.warning("espeak-ng's library cannot be loaded", cause=told(error))
+            return [Availability(None, "cpu", available=False, lacks="espeak-ng's library", languages=None)]
         return [Availability(None, "cpu", available=True, lacks=None, languages=tuple(tags))]
 
     def load(self, model: str | None, resource_class: ResourceClass) -> None:
@@ -63,7 +68,7 @@ class Espeak:
         try:
             version()
         except (OSError, RuntimeError) as error:
-            raise EngineUnavailable(f"espeak-ng's library cannot be loaded: {error}.") from error
+            raise EngineUnavailable("espeak-ng's library cannot be loaded.") from error
 
     @property
     def identity(self) -> EngineIdentity:

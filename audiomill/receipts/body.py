@@ -22,7 +22,7 @@ UtcTime = Annotated[AwareDatetime, PlainSerializer(_utc, return_type=str)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
 
 class OutputPart(_Part):
@@ -68,6 +68,7 @@ class ReceiptBody(_Part):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        hide_input_in_errors=True,
         populate_by_name=True,
         serialize_by_alias=True,
         protected_namespaces=(),

@@ -191,13 +191,13 @@ def _tag(answer: dict[str, Any]) -> str:
 
 @contextmanager
 def _mapped(key: str) -> Iterator[None]:
-    """boto3's errors as errors of the store, after its own retries."""
+    """boto3's errors as errors of the store, after its own retries. Theirs go no further: their texts hold the key."""
     try:
         yield
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in _ABSENT:
             raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
-        raise StorageUnavailable(f"The object store refused: {code or error}.") from error
+        raise StorageUnavailable(f"The object store refused: {code or 'it did not say why'}.") from None
     except (BotoCoreError, Boto3Error) as error:
-        raise StorageUnavailable(f"The object store does not answer: {error}") from error
+        raise StorageUnavailable(f"The object store does not answer ({type(error).__name__}).") from None

@@ -301,12 +301,13 @@ class InboxEntry(Base):
 
     __tablename__ = "inbox_entries"
     __table_args__ = (
-        CheckConstraint("outcome IN ('submitted', 'rejected')", name="outcome"),
+        CheckConstraint("outcome IN ('submitted', 'rejected', 'waiting', 'failed')", name="outcome"),
         Index("ix_inbox_entries_newest", text("seen_at DESC")),
         Index("ix_inbox_entries_newest_by_outcome", "outcome", text("seen_at DESC")),
     )
     object_key: Mapped[str] = mapped_column(primary_key=True)
     signature: Mapped[str] = mapped_column(comment="what listing shows: a cheap sign that it changed")
+    written: Mapped[str | None] = mapped_column(comment="the part of it that only writing changes")
     version: Mapped[str | None] = mapped_column(comment="entity tag of what was submitted")
     outcome: Mapped[str]
     reason: Mapped[str | None]

@@ -1,93 +1,84 @@
-"""The inbox: objects under `inbox/<workspace>/<recipe>/…` become jobs, each content once, none passed over unsaid.
+"""The inbox: what lies under `inbox/<workspace>/<recipe>/…` becomes jobs, each writing of it once, none unsaid.
 
-The bucket is swept page by page, over and over: a cursor that only moved forward would miss every object whose key
-sorts before it. What became of an object is kept in `inbox_entries`, so that a sweep of known objects costs one listing
-and one query a page.
+The store is swept page by page, over and over: a cursor that only moved forward would miss every object whose key
+sorts before it. What became of an object is kept in `inbox_entries` (inbox_entries.py), so that a sweep of known
+objects costs one listing and one query a page.
+
+**Nothing that one object is or does may end its page**: it is rejected with a sentence, or waits for an engine, or
+has failed by no fault of its own, which is logged once and tried again. Only the store's or the database's absence
+ends a page, and the next tick takes it again.
 """
 
 import hashlib
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
-import rfc8785
-from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
+import structlog
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.recipes import recipe
 from audiomill.database.connection import Database
-from audiomill.database.tables import InboxEntry, Workspace
-from audiomill.errors import BadRequest, CustomerError, EngineUnavailable, NotFound
+from audiomill.database.tables import Workspace
+from audiomill.errors import BadRequest, CustomerError, DatabaseUnavailable, EngineUnavailable, NotFound
+from audiomill.jobs.inbox_entries import NEW, Entry, Note, known_entries, storable, write_left_out, write_notes
+from audiomill.jobs.inbox_orders import Found, order_found
 from audiomill.jobs.inputs import display_name
-from audiomill.jobs.submission import InputObject, NewJob, recording_too_large, submit
+from audiomill.jobs.submission import engine_for, recording_too_large
 from audiomill.settings import Settings
-from audiomill.storage import ObjectInfo, ObjectStore, Page
+from audiomill.storage import LeftOut, ObjectInfo, ObjectStore, Page
 from audiomill.storage.keys import INBOX
+
+log = structlog.get_logger(__name__)
 
 _LOCK = 7_236_120_003
 
 MOST_READ_BYTES = 2 * 1024**3
 """Files read in one page: SHA-256 takes some 3 s for so many, a slow disk 20 s, and a sensor's tick may last 60."""
 
+_FAILED = "audiomill could not take it. That is no fault of the file, and it is tried again every minute."
+
 
 @dataclass(frozen=True)
 class InboxTally:
-    """What one page came to. `next_after` is where the sweep goes on; None: it is through, begin again."""
+    """What one page came to.
+
+    next_after: where the sweep goes on; None: it is through, begin again.
+    again: keys of what is still being written, or was not come to: worth another look soon.
+    """
 
     looked_at: int
     submitted: int
     rejected: int
     waiting: int
     next_after: str | None
-
-
-@dataclass(frozen=True)
-class InboxEntryView:
-    """What became of one object."""
-
-    object_key: str
-    outcome: str
-    reason: str | None
-    submission_id: str | None
-    seen_at: datetime
-
-
-@dataclass(frozen=True)
-class _Found:
-    """An object in its place."""
-
-    info: ObjectInfo
-    workspace_id: str
-    recipe: str
-    version: str
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """What is noted of an object."""
-
-    signature: str | None
-    version: str | None
-    outcome: str | None
-
-    def settles(self, info: ObjectInfo) -> bool:
-        """Whether nothing is left to do for the object as it is. A wrong place may become a right one later."""
-        return self.signature == info.signature and (self.outcome == "submitted" or self.version is not None)
-
-
-_NEW = _Entry(None, None, None)
+    again: tuple[str, ...] = ()
 
 
 @dataclass
 class _Look:
-    """A page looked at: what is in its place, what cannot be, and where the rest begins."""
+    """A page looked at: what is in its place, what is to be said of the rest, and where what was not come to begins."""
 
     next_after: str | None
     looked_at: int = 0
     waiting: int = 0
-    found: list[_Found] = field(default_factory=list)
-    refused: list[tuple[ObjectInfo, str]] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Circumstances:
+    """What the database says of a page: entries, workspaces, and the recipes that no engine here can do, with why."""
+
+    known: dict[str, Entry]
+    workspaces: frozenset[str]
+    unserved: dict[str, str]
+
+
+class _StillWritten(Exception):  # noqa: N818 - no error: a reason to wait
+    """The object changed while it was read."""
 
 
 def take_page(database: Database, store: ObjectStore, *, after: str | None, settings: Settings) -> InboxTally:
@@ -95,78 +86,174 @@ def take_page(database: Database, store: ObjectStore, *, after: str | None, sett
 
     Files are read (a local store must, to know their version) between two transactions, so that nothing is locked
     meanwhile; and no more than `MOST_READ_BYTES` of them, or one file: what is left of the page is the next page.
+    Raises StorageUnavailable, DatabaseUnavailable.
     """
     page = store.list_page(INBOX, after=after, limit=settings.inbox.page_size)
+    return _take(database, store, page, settings, stay=after)
+
+
+def take_keys(database: Database, store: ObjectStore, *, keys: Sequence[str], settings: Settings) -> InboxTally:
+    """The same for keys that something happened to (an event of the file system), without listing. At most a page."""
+    objects: list[ObjectInfo] = []
+    for key in keys[: settings.inbox.page_size]:
+        try:
+            objects.append(store.stat(key))
+        except CustomerError:
+            continue  # gone, a folder, or not to be read: the sweep says what is to be said
+    tally = _take(database, store, Page(tuple(objects), None), settings, stay=None)
+    return InboxTally(
+        tally.looked_at,
+        tally.submitted,
+        tally.rejected,
+        tally.waiting,
+        None,
+        (*tally.again, *keys[settings.inbox.page_size :]),
+    )
+
+
+def _take(database: Database, store: ObjectStore, page: Page, settings: Settings, *, stay: str | None) -> InboxTally:
+    page = _of_storable_keys(page)
     with database.session() as session:
-        known = _known(session, page.objects)
-        workspaces = set(session.scalars(select(Workspace.id)))
-    look = _look(store, page, known, workspaces, settings)
-    with database.session() as session:
-        if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
-            return InboxTally(0, 0, 0, 0, after)
-        # Another taker may have been through this page since we looked.
-        current = _known(session, [found.info for found in look.found] + [info for info, _ in look.refused])
-        refused = [(info, why) for info, why in look.refused if current.get(info.key, _NEW).signature != info.signature]
-        for info, why in refused:
-            _note(session, [info], outcome="rejected", reason=why)
-        taken = []
-        for found in look.found:
-            entry = current.get(found.info.key, _NEW)
-            if entry.settles(found.info):
-                continue
-            if entry.version == found.version and entry.outcome == "submitted":
-                # Written again with the same bytes.
-                _note(session, [found.info], outcome="submitted", version=found.version)
-            else:
-                taken.append(found)
-        submitted, rejected, later = _submit(session, taken, settings)
-    return InboxTally(look.looked_at, submitted, len(refused) + rejected, look.waiting + later, look.next_after)
+        circumstances = _circumstances(session, page.objects)
+        rejected = write_left_out(session, page.left_out)
+    look = _look(store, page, circumstances, settings)
+    submitted = 0
+    if look.found or look.notes:
+        with database.session() as session:
+            if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _LOCK}):
+                return InboxTally(0, 0, rejected, 0, stay, tuple(info.key for info in page.objects))
+            # Another taker may have been through this page since we looked.
+            keys = [found.info.key for found in look.found] + [note.info.key for note in look.notes]
+            current = known_entries(session, keys)
+            said = [note for note in look.notes if not _is_said(current.get(note.info.key, NEW), note)]
+            found = [each for each in look.found if not current.get(each.info.key, NEW).settles(each.info)]
+            ordered = order_found(session, found, current, settings, failed=failed)
+            write_notes(session, [*said, *ordered])
+        submitted = sum(note.outcome == "submitted" and note.reason is None for note in ordered)
+        rejected += sum(note.outcome == "rejected" for note in [*said, *ordered])
+        look.waiting += sum(note.outcome in {"waiting", "failed"} for note in ordered)
+    return InboxTally(look.looked_at, submitted, rejected, look.waiting, look.next_after, tuple(look.again))
 
 
-def _known(session: Session, infos: Sequence[ObjectInfo]) -> dict[str, _Entry]:
-    columns = (InboxEntry.object_key, InboxEntry.signature, InboxEntry.version, InboxEntry.outcome)
-    rows = session.execute(select(*columns).where(InboxEntry.object_key.in_([info.key for info in infos])))
-    return {row.object_key: _Entry(row.signature, row.version, row.outcome) for row in rows}
+def _is_said(entry: Entry, note: Note) -> bool:
+    # A failure is said anew each time, for its age is what delays the next attempt.
+    return entry.settles(note.info) or (note.outcome != "failed" and entry.says(note.info, note.outcome))
 
 
-def _look(store: ObjectStore, page: Page, known: dict[str, _Entry], workspaces: set[str], settings: Settings) -> _Look:
+def _of_storable_keys(page: Page) -> Page:
+    """The page without keys that the database cannot hold (S3 takes U+0000 in a key): these are left out and said."""
+    odd = [info for info in page.objects if storable(info.key) != info.key]
+    if not odd:
+        return page
+    told = [LeftOut(info.key, "It cannot be taken: its name has a zero character. Rename it.") for info in odd]
+    objects = tuple(info for info in page.objects if storable(info.key) == info.key)
+    return Page(objects, page.next_after, (*page.left_out, *told))
+
+
+def _circumstances(session: Session, infos: Sequence[ObjectInfo]) -> _Circumstances:
+    known = known_entries(session, [info.key for info in infos])
+    new = [info for info in infos if not known.get(info.key, NEW).settles(info)]
+    workspaces = frozenset(session.scalars(select(Workspace.id))) if new else frozenset[str]()
+    unserved: dict[str, str] = {}
+    for name in {parts[2] for info in new if len(parts := info.key.split("/")) > 3}:  # noqa: PLR2004 - as in _place
+        try:
+            engine_for(session, name, {})
+        except EngineUnavailable as error:
+            unserved[name] = error.message
+        except CustomerError:
+            continue  # no such recipe: said of each object in its place
+    return _Circumstances(known, workspaces, unserved)
+
+
+def _look(store: ObjectStore, page: Page, circumstances: _Circumstances, settings: Settings) -> _Look:
     """Find what is to be taken, and its versions."""
     look = _Look(next_after=page.next_after)
     read_bytes = 0
-    for info in page.objects:
-        entry = known.get(info.key, _NEW)
+    for place, info in enumerate(page.objects):
+        entry = circumstances.known.get(info.key, NEW)
         if entry.settles(info):
             look.looked_at += 1
             continue
-        if info.settled_seconds < settings.inbox.settle_seconds:
+        if entry.knows_by_tag(info):
+            look.looked_at += 1
+            look.notes.append(Note(info, "submitted", version=info.version))
+            continue
+        if info.settled_seconds < settings.inbox.settle_seconds or entry.delays(info):
             look.looked_at += 1
             look.waiting += 1
+            look.again.append(info.key)
             continue
         if info.version is None and read_bytes and read_bytes + info.size_bytes > MOST_READ_BYTES:
-            look.next_after = page.objects[look.looked_at - 1].key
+            if look.next_after is not None or place:
+                look.next_after = page.objects[place - 1].key
+            look.again += [later.key for later in page.objects[place:]]
             break
         look.looked_at += 1
-        try:
-            workspace_id, recipe_name = _place(info.key, workspaces)
-            if info.size_bytes > settings.limits.max_bytes:
-                raise recording_too_large(display_name(info.key), info.size_bytes, settings)
-            version = info.version
-            if version is None:
-                version = store.version(info.key)
-                read_bytes += info.size_bytes
-        except NotFound:
-            # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
-            continue
-        except CustomerError as error:
-            # Looked at anew with each sweep, since its workspace may be made, or the limit raised, later; said once.
-            if entry.signature != info.signature:
-                look.refused.append((info, error.message))
-            continue
-        look.found.append(_Found(info, workspace_id, recipe_name, version))
+        read_bytes += _look_at(look, store, info, entry, circumstances, settings)
     return look
 
 
-def _place(key: str, workspaces: set[str]) -> tuple[str, str]:
+def _look_at(
+    look: _Look,
+    store: ObjectStore,
+    info: ObjectInfo,
+    entry: Entry,
+    circumstances: _Circumstances,
+    settings: Settings,
+) -> int:
+    """One object: found, or something to say of it. Returns the bytes read. Raises what ends a page, and no more."""
+    try:
+        workspace_id, recipe_name = _place(info.key, circumstances.workspaces)
+        if info.size_bytes > settings.limits.max_bytes:
+            raise recording_too_large(display_name(info.key), info.size_bytes, settings)
+        if recipe_name in circumstances.unserved:
+            # Before it is read: it may wait for days, and a sweep comes by every few seconds.
+            look.waiting += 1
+            look.notes.append(Note(info, "waiting", reason=circumstances.unserved[recipe_name]))
+            return 0
+        version = info.version if info.version is not None else _read_version(store, info)
+        look.found.append(Found(info, workspace_id, recipe_name, version))
+    except NotFound:
+        # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
+        return 0
+    except _StillWritten:
+        look.waiting += 1
+        look.again.append(info.key)
+    except CustomerError as error:
+        # Looked at anew with each sweep, since its workspace may be made, or the limit raised, later; said once.
+        look.notes.append(Note(info, "rejected", reason=error.message))
+        return 0
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever one object does to us, the others go on
+        store.ready()  # raises where it is the store that is away, and not this object alone
+        look.waiting += 1
+        look.notes.append(failed(info, entry, error))
+    return info.size_bytes
+
+
+def failed(info: ObjectInfo, entry: Entry, error: Exception) -> Note:
+    """The note of an object that could not be taken by no fault of its own. Logged when it is new, without its name."""
+    if not entry.says(info, "failed"):
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        log.error(
+            "an object of the inbox could not be taken",
+            key_sha256=hashlib.sha256(info.key.encode()).hexdigest()[:16],
+            error=type(error).__name__,
+            at=f"{where[0].filename.rpartition('/')[2]}:{where[0].lineno}" if where else None,
+        )
+    return Note(info, "failed", reason=_FAILED)
+
+
+def _read_version(store: ObjectStore, info: ObjectInfo) -> str:
+    """The version of exactly what was listed. Raises _StillWritten when it was written meanwhile."""
+    version = store.version(info.key)
+    if store.stat(info.key).signature != info.signature:
+        raise _StillWritten
+    return version
+
+
+def _place(key: str, workspaces: frozenset[str]) -> tuple[str, str]:
     parts = key.removeprefix(INBOX).split("/")
     if len(parts) < 3:  # noqa: PLR2004 - workspace, recipe, name
         raise BadRequest("Put files under inbox/<workspace>/<recipe>/.", code="bad_inbox_key")
@@ -179,119 +266,3 @@ def _place(key: str, workspaces: set[str]) -> tuple[str, str]:
         )
     recipe(parts[1])
     return parts[0], parts[1]
-
-
-def _submit(session: Session, taken: Sequence[_Found], settings: Settings) -> tuple[int, int, int]:
-    """One submission for what one workspace dropped for one recipe. Returns (submitted, rejected, later)."""
-    groups: dict[tuple[str, str], list[_Found]] = {}
-    for found in taken:
-        groups.setdefault((found.workspace_id, found.recipe), []).append(found)
-    submitted = rejected = later = 0
-    limit = settings.limits.max_jobs_per_submission
-    for (workspace_id, recipe_name), members in groups.items():
-        for start in range(0, len(members), limit):
-            part = members[start : start + limit]
-            try:
-                with session.begin_nested():
-                    _submit_part(session, workspace_id, recipe_name, part, settings)
-                submitted += len(part)
-            except EngineUnavailable:
-                # Not the customer's doing: tried again with the next sweep, when a worker may have spoken.
-                later += len(part)
-            except CustomerError:
-                # One of them cannot be ordered (too large): find out which, one by one.
-                done, refused = _one_by_one(session, workspace_id, recipe_name, part, settings)
-                submitted, rejected = submitted + done, rejected + refused
-    return submitted, rejected, later
-
-
-def _one_by_one(
-    session: Session, workspace_id: str, recipe_name: str, part: Sequence[_Found], settings: Settings
-) -> tuple[int, int]:
-    submitted = 0
-    for found in part:
-        try:
-            with session.begin_nested():
-                _submit_part(session, workspace_id, recipe_name, [found], settings)
-            submitted += 1
-        except CustomerError as error:
-            _note(session, [found.info], outcome="rejected", version=found.version, reason=error.message)
-    return submitted, len(part) - submitted
-
-
-def _submit_part(
-    session: Session, workspace_id: str, recipe_name: str, part: Sequence[_Found], settings: Settings
-) -> None:
-    key = hashlib.sha256(rfc8785.dumps([[found.info.key, found.version] for found in part])).hexdigest()
-    result = submit(
-        session,
-        workspace_id=workspace_id,
-        source="inbox",
-        idempotency_key=f"inbox:{key}",
-        jobs=[
-            NewJob(
-                recipe_name,
-                {},
-                InputObject(found.info.key, found.version, found.info.size_bytes, display_name(found.info.key)),
-            )
-            for found in part
-        ],
-        settings=settings,
-    )
-    versions = {found.info.key: found.version for found in part}
-    _note(
-        session,
-        [found.info for found in part],
-        outcome="submitted",
-        versions=versions,
-        submission_id=result.submission_id,
-    )
-
-
-def _note(
-    session: Session,
-    infos: Sequence[ObjectInfo],
-    *,
-    outcome: str,
-    version: str | None = None,
-    versions: dict[str, str] | None = None,
-    reason: str | None = None,
-    submission_id: str | None = None,
-) -> None:
-    statement = insert(InboxEntry).values(
-        [
-            {
-                "object_key": info.key,
-                "signature": info.signature,
-                "version": (versions or {}).get(info.key, version),
-                "outcome": outcome,
-                "reason": reason,
-                "submission_id": submission_id,
-            }
-            for info in infos
-        ]
-    )
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["object_key"],
-            set_={
-                "signature": statement.excluded.signature,
-                "version": statement.excluded.version,
-                "outcome": statement.excluded.outcome,
-                "reason": statement.excluded.reason,
-                "submission_id": func.coalesce(statement.excluded.submission_id, InboxEntry.submission_id),
-                "seen_at": func.clock_timestamp(),
-            },
-        )
-    )
-
-
-def recent_entries(session: Session, *, outcome: str | None = None, limit: int = 50) -> list[InboxEntryView]:
-    """What became of the newest objects, newest first."""
-    statement = select(InboxEntry).order_by(InboxEntry.seen_at.desc()).limit(limit)
-    if outcome is not None:
-        statement = statement.where(InboxEntry.outcome == outcome)
-    return [
-        InboxEntryView(row.object_key, row.outcome, row.reason, row.submission_id, row.seen_at)
-        for row in session.scalars(statement)
-    ]

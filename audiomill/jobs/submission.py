@@ -169,15 +169,24 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
             raise recording_too_large(new.input.filename, new.input.size_bytes, settings)
         cache_key = rfc8785.dumps([new.recipe, new.parameters])
         if cache_key not in known:
-            base = recipe(new.recipe)
-            ordered = capability(base.capability)
-            parameters = validated(base.capability, {**base.parameters, **new.parameters})
-            first_stage = STAGES[ordered.stages[0]]
-            choice = choose(session, task=first_stage.task, parameters=parameters)
-            frozen = parameters.model_copy(update={"engine": choice.engine, "model": choice.model})
-            known[cache_key] = (ordered, frozen, choice)
+            known[cache_key] = engine_for(session, new.recipe, new.parameters)
         orders.append(_Order(new, *known[cache_key]))
     return orders
+
+
+def engine_for(
+    session: Session, recipe_name: str, given: dict[str, Any]
+) -> tuple[Capability, Parameters, EngineChoice]:
+    """What a recipe comes to here and now: its capability, its parameters with the engine frozen, and that engine.
+
+    Raises BadRequest (unknown recipe, bad parameter), EngineUnavailable.
+    """
+    base = recipe(recipe_name)
+    ordered = capability(base.capability)
+    parameters = validated(base.capability, {**base.parameters, **given})
+    first_stage = STAGES[ordered.stages[0]]
+    choice = choose(session, task=first_stage.task, parameters=parameters)
+    return ordered, parameters.model_copy(update={"engine": choice.engine, "model": choice.model}), choice
 
 
 def recording_too_large(filename: str, size_bytes: int, settings: Settings) -> LimitExceeded:

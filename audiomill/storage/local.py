@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +17,7 @@ from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.formats import media_type_of
 from audiomill.storage import local_files
 from audiomill.storage.grants import Grant, Grants
-from audiomill.storage.local_listing import walk
+from audiomill.storage.local_listing import EXHAUSTED, Walks
 from audiomill.storage.receiving import Receiver
 from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed
 
@@ -40,6 +39,7 @@ class LocalStore:
             self._root = str(root.resolve(strict=True))
         except OSError as error:
             raise StorageUnavailable(f"The store's directory {root} cannot be made: {error.strerror}.") from error
+        self._walks = Walks()
         self._grants = Grants(secret)
         self._public_url = public_url.rstrip("/")
 
@@ -104,13 +104,18 @@ class LocalStore:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def list_page(self, prefix: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """A page in key order. Leaves out dotfiles, unfinished downloads, links, and names that are not UTF-8."""
+        """A page in key order. Passes over dotfiles, unfinished downloads and links; tells what it cannot list."""
         if limit < 1:
             raise ValueError(f"a page holds at least one object, not {limit}")
-        with self._mapped(prefix):
-            found = list(islice(walk(self._root, prefix, after), limit + 1))
-        objects = tuple(_info(key, status) for key, status in found[:limit])
-        return Page(objects, objects[-1].key if len(found) > limit else None)
+        with self._mapped(prefix, listing=True):
+            walk = self._walks.resume(self._root, prefix, after)
+            found, more = walk.take(limit)
+        objects = tuple(_info(key, status) for key, status in found)
+        next_after = objects[-1].key if more else None
+        left_out = walk.told()
+        if next_after is not None:
+            self._walks.keep(prefix, next_after, walk)
+        return Page(objects, next_after, left_out)
 
     def delete(self, key: str) -> None:
         """Remove an object; harmless when it is absent."""
@@ -162,8 +167,8 @@ class LocalStore:
             return source.read(_CHUNK)
 
     @contextmanager
-    def _mapped(self, key: str, *, writing: bool = False) -> Iterator[None]:
-        """Errors of the file system as errors of the store."""
+    def _mapped(self, key: str, *, writing: bool = False, listing: bool = False) -> Iterator[None]:
+        """Errors of the file system as errors of the store, or of the one object that is read."""
         try:
             yield
         except OSError as error:
@@ -174,10 +179,13 @@ class LocalStore:
                 raise local_files.clashes(key) from error
             if folder or isinstance(error, FileNotFoundError) or error.errno == errno.ELOOP:
                 raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
-            if isinstance(error, PermissionError) and not writing:
-                # One file with the wrong owner is not a store that is away: it must not hold up all the others.
+            if not writing and not listing and error.errno not in EXHAUSTED:
+                # One file with the wrong owner, or on a bad sector, is not a store that is away, as long as the store
+                # can be used otherwise: it must not hold up all the others.
+                self.ready()
                 raise BadRequest(
-                    f"The file {key!r} may not be read by audiomill. Let its user read it, or drop it again.",
+                    f"The file {key!r} cannot be read by audiomill ({error.strerror}). Let its user read it, or send "
+                    "it again.",
                     code="object_unreadable",
                 ) from error
             raise StorageUnavailable(f"The store cannot read or write: {error.strerror}.") from error
@@ -196,6 +204,8 @@ class ObjectWriter:
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
+    # The inode is no part of what was written: network folders and backups number the same files anew.
+    written = f"{status.st_size}-{status.st_mtime_ns}"
     # Settled by ctime, not mtime: copying programs set mtime back to the original's, which may be years ago.
-    signature = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
-    return ObjectInfo(key, status.st_size, signature, max(0.0, time.time() - status.st_ctime))
+    settled_seconds = max(0.0, time.time() - status.st_ctime)
+    return ObjectInfo(key, status.st_size, f"{written}-{status.st_ino}", settled_seconds, written=written)

@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from audiomill.errors import BadRequest
-from audiomill.storage.local_listing import is_hidden
+from audiomill.storage.local_listing import MAX_KEY_BYTES, is_hidden
 
-MAX_KEY_BYTES = 1024
-"""S3's limit (Amazon S3 user guide, object key names); the same here, so that a store can be exchanged."""
 MAX_SEGMENT_BYTES = 255
 """NAME_MAX of the usual file systems."""
 

@@ -4,6 +4,8 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,8 @@ MAX_KEY_BYTES = 1024
 MAX_URL_SECONDS = 7 * 86400
 """The longest life of a signature of version 4. With a role's credentials a URL dies with them, hours earlier."""
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
+_ARCHIVED = "InvalidObjectState"
+_BUSY = {"RequestTimeout", "TooManyRequests", "408", "429"}
 _PART_BYTES = 16 * 1024 * 1024  # 10,000 parts at most: objects up to 160 GB
 _TRANSFERS = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
 
@@ -31,10 +35,10 @@ _TRANSFERS = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize
 class S3Store:
     """Implements ObjectStore. One instance may be used from many threads; make another after a fork.
 
-    `version` and `signature` are the entity tag: by content for what is written here (with SSE-KMS it changes with
-    every write, so a file dropped again counts as new). Objects appear whole, so they are always settled. Keys that
-    end with `/` (the consoles' folder markers) are not objects: a page may hold fewer than asked, or none, and still
-    have a `next_after`.
+    `version` is the entity tag: by content for what is written here (with SSE-KMS it changes with every write).
+    `signature` is the tag and the second of writing: listing shows no more, and versions' ids would cost a request
+    for each object. Objects appear whole, so they are always settled. Keys that end with `/` (the consoles' folder
+    markers) are not objects: a page may hold fewer than asked, or none, and still have a `next_after`.
     """
 
     def __init__(self, settings: StorageSettings, *, attempts: int = 5) -> None:
@@ -83,7 +87,7 @@ class S3Store:
     def get_bytes(self, key: str) -> bytes:
         """Read a small object whole."""
         place, buffer = self._at(key), io.BytesIO()
-        with _mapped(key):
+        with self._reading(key):
             # Not get_object: the transfer manager also retries a connection that breaks while the body is read.
             self._client.download_fileobj(place["Bucket"], place["Key"], buffer, Config=_TRANSFERS)
         return buffer.getvalue()
@@ -94,7 +98,7 @@ class S3Store:
         with Receiver(path, max_bytes) as receiver:
             if max_bytes is not None or version is not None:
                 receiver.expect(self._unchanged(key, version).size_bytes)
-            with _mapped(key):
+            with self._reading(key):
                 # The receiver cannot seek, so the transfer manager hands it the parts in order: hashed as they come.
                 self._client.download_fileobj(place["Bucket"], place["Key"], receiver, Config=_TRANSFERS)
             if version is not None:
@@ -109,13 +113,13 @@ class S3Store:
 
     def stat(self, key: str) -> ObjectInfo:
         """What listing would show."""
-        with _mapped(key):
+        with self._reading(key):
             head = self._client.head_object(**self._at(key))
-        return _info(key, head["ContentLength"], _tag(head))
+        return _info(key, head["ContentLength"], _tag(head), head["LastModified"])
 
     def version(self, key: str) -> str:
         """The entity tag."""
-        return self.stat(key).signature
+        return str(self.stat(key).version)
 
     def list_page(self, prefix: str, *, after: str | None = None, limit: int = 1000) -> Page:
         """A page in key order, of at most 1,000 objects, which is S3's own limit."""
@@ -127,7 +131,8 @@ class S3Store:
                 Bucket=self._bucket, Prefix=self._prefix + prefix, MaxKeys=min(limit, 1000), **bound
             )
         objects = tuple(
-            _info(row["Key"].removeprefix(self._prefix), row["Size"], _tag(row)) for row in answer.get("Contents", [])
+            _info(row["Key"].removeprefix(self._prefix), row["Size"], _tag(row), row["LastModified"])
+            for row in answer.get("Contents", [])
         )
         more = objects[-1].key if answer.get("IsTruncated") and objects else None
         return Page(tuple(found for found in objects if found.key and not found.key.endswith("/")), more)
@@ -155,6 +160,24 @@ class S3Store:
         with _mapped(""):
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
 
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """As `_mapped`; what the store refuses of one object, while it answers otherwise, is no outage."""
+        with _mapped(key):
+            try:
+                yield
+            except ClientError as error:
+                code = _code(error)
+                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in {*_BUSY, "NoSuchKey"}:
+                    raise
+                # A bucket that is gone, or credentials that were revoked, refuse each object alike; and the answer to
+                # HEAD has no more than a number.
+                self.ready()
+                if code in _ABSENT:
+                    raise
+                raise _refused(key, code) from error
+
     def _signed(
         self, operation: str, method: str, params: dict[str, Any], seconds: int, headers: dict[str, str]
     ) -> SignedUrl:
@@ -181,8 +204,28 @@ def _bad_key(why: str) -> BadRequest:
     return BadRequest(f"The object name cannot be used: {why}. Rename the file.", code="bad_key")
 
 
-def _info(key: str, size_bytes: int, tag: str) -> ObjectInfo:
-    return ObjectInfo(key, int(size_bytes), tag, math.inf, tag)
+def _refused(key: str, code: str) -> BadRequest:
+    if code == _ARCHIVED:
+        return BadRequest(
+            f"The object {key!r} lies in an archive of the object store and cannot be read. Restore it there, or send "
+            "it again, and order it again.",
+            code="object_archived",
+        )
+    return BadRequest(
+        f"The object store does not give {key!r} to audiomill ({code}): it may not read it, or not use the key that it "
+        "is encrypted with. Allow it there, or send it again, and order it again.",
+        code="object_unreadable",
+    )
+
+
+def _info(key: str, size_bytes: int, tag: str, modified: datetime) -> ObjectInfo:
+    # Some servers list fractions of a second that HEAD does not tell.
+    written = f"{tag}-{int(modified.timestamp())}"
+    return ObjectInfo(key, int(size_bytes), written, math.inf, tag, written)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def _tag(answer: dict[str, Any]) -> str:
@@ -195,9 +238,15 @@ def _mapped(key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = _code(error)
         if code in _ABSENT:
             raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
+<<<<<<< HEAD
         raise StorageUnavailable(f"The object store refused: {code or 'it did not say why'}.") from None
     except (BotoCoreError, Boto3Error) as error:
+=======
+        raise StorageUnavailable(f"The object store refused: {code or 'without a reason'}.") from error
+    except (BotoCoreError, Boto3Error) as error:
+        # By its kind only: boto's own words name the address, and with it the customer's file.
+>>>>>>> c7842ae (wip)
         raise StorageUnavailable(f"The object store does not answer ({type(error).__name__}).") from None

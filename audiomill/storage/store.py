@@ -16,7 +16,10 @@ from audiomill.errors import Conflict
 class ObjectInfo:
     """An object as listing shows it.
 
-    signature: cheap to get, changes whenever the object is written (S3: the entity tag; local: times, size, inode).
+    signature: cheap to get, changes whenever the object is written, with the same bytes too, or another takes its
+    place (S3: entity tag and time of writing; local: size, time of writing, inode).
+    written: the part of it that says what was written and when. Where it is the same and the signature is not, the
+    object was moved or restored as it was, or a network folder numbers its files anew.
     settled_seconds: how long it has been unchanged, by the store's clock (S3 objects appear whole).
     version: what `version` would say, where the store knows it without reading the object; else None.
     """
@@ -26,14 +29,24 @@ class ObjectInfo:
     signature: str
     settled_seconds: float
     version: str | None = None
+    written: str = ""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What lies there and cannot be an object: a name fit to show (no key), and why, in a sentence."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a listing in key order. `next_after` is None at the end."""
+    """A page of a listing in key order, and what it came by and left out. `next_after` is None at the end."""
 
     objects: tuple[ObjectInfo, ...]
     next_after: str | None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,10 @@ class ObjectStore(Protocol):
         ...
 
     def list_page(self, prefix: str, *, after: str | None = None, limit: int = 1000) -> Page:
-        """Up to `limit` objects whose key starts with `prefix` and is greater than `after`, in key order."""
+        """Up to `limit` objects whose key starts with `prefix` and is greater than `after`, in key order.
+
+        Whoever pages on with `next_after` may not see what was written after its first page.
+        """
         ...
 
     def delete(self, key: str) -> None:

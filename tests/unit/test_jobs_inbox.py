@@ -13,7 +13,8 @@ from sqlalchemy import select
 from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability, Job, Recording
 from audiomill.errors import BadRequest
-from audiomill.jobs.inbox import InboxTally, recent_entries, take_page
+from audiomill.jobs.inbox import InboxTally, take_page
+from audiomill.jobs.inbox_entries import recent_entries
 from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectStore, Page, local_files
 from audiomill.storage.factory import open_store

@@ -77,7 +77,7 @@ class _Circumstances:
     unserved: dict[str, str]
 
 
-class _StillWritten(Exception):  # noqa: N818 - no error: a reason to wait
+class _StillWritten(Exception):
     """The object changed while it was read."""
 
 

@@ -1,23 +1,38 @@
 """The inbox: every object taken once, or refused with a reason; nothing passed over, nothing twice."""
 
+import errno
+import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from alembic import command
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.s3.models import s3_backends
+from sqlalchemy import select, text
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
+from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.database.tables import EngineAvailability, Job, Recording
-from audiomill.errors import BadRequest
-from audiomill.jobs.inbox import InboxTally, take_page
+from audiomill.errors import BadRequest, StorageUnavailable
+from audiomill.jobs import inbox_orders
+from audiomill.jobs.inbox import InboxTally, take_keys, take_page
 from audiomill.jobs.inbox_entries import recent_entries
+from audiomill.jobs.submission import NewJob, Submitted
+from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectStore, Page, local_files
 from audiomill.storage.factory import open_store
+from audiomill.storage.local import LocalStore
 from audiomill.storage.s3 import S3Store
 from tests.fakes.orders import prepare, wipe
 
@@ -32,8 +47,10 @@ def config(database: Database, settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def inbox(config: Settings) -> ObjectStore:
-    return open_store(config)
+def inbox(config: Settings) -> LocalStore:
+    store = open_store(config)
+    assert isinstance(store, LocalStore)
+    return store
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -75,14 +92,97 @@ def test_a_drop_is_taken_once_however_often_it_is_swept(
     assert len(jobs(database)) == 120
 
 
-def test_the_same_bytes_dropped_again_make_no_new_job(
+def write(store: ObjectStore, key: str, data: bytes, *, at: int) -> None:
+    """Write an object at a time of its own: stores tell times by the second, or the tick of a clock."""
+    store.put_bytes(key, data)
+    if isinstance(store, LocalStore):
+        os.utime(store.root / key, (at, at))
+    else:
+        assert isinstance(store, S3Store)
+        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].head_object(
+            "mill", store._prefix + key
+        ).last_modified = datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
+
+
+def test_the_same_bytes_written_again_are_ordered_again(
     database: Database, config: Settings, either_inbox: ObjectStore
 ) -> None:
-    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    for at in (1000, 2000, 3000):
+        write(either_inbox, "inbox/acme/transcribe/a.wav", b"sound", at=at)
+        assert sum(tally.submitted for tally in sweep(database, either_inbox, config)) == 1
+        assert sum(tally.submitted for tally in sweep(database, either_inbox, config)) == 0
+    assert len(jobs(database)) == 3
+
+
+def test_what_was_replaced_and_put_back_is_ordered_again(
+    database: Database, config: Settings, either_inbox: ObjectStore
+) -> None:
+    for data, at in ((b"sound", 1000), (b"other", 2000), (b"sound", 1000)):
+        write(either_inbox, "inbox/acme/transcribe/a.wav", data, at=at)
+        assert sum(tally.submitted for tally in sweep(database, either_inbox, config)) == 1
+    assert len(jobs(database)) == 3
+
+
+def test_a_file_that_is_touched_is_ordered_again_and_one_that_is_only_moved_or_restored_is_passed_over_and_said(
+    database: Database, config: Settings, inbox: LocalStore
+) -> None:
+    key = "inbox/acme/transcribe/a.wav"
+    write(inbox, key, b"sound", at=1000)
+    sweep(database, inbox, config)
+    path = inbox.path_for(key)
+    path.chmod(0o640)
+    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 0
+    restored = path.with_name("restored.tmp")
+    shutil.copy2(path, restored)
+    restored.replace(path)
+    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 0
+    with database.session() as session:
+        (entry,) = recent_entries(session)
+    assert "touch" in (entry.reason or "")
+    os.utime(path, (2000, 2000))
+    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_copy_with_its_old_time_is_ordered_again_when_the_first_order_came_to_nothing(
+    database: Database, config: Settings, inbox: LocalStore, state: str
+) -> None:
+    key = "inbox/acme/transcribe/a.wav"
+    write(inbox, key, b"sound", at=1000)
+    sweep(database, inbox, config)
+    with database.session() as session:
+        ids = session.scalars(select(Job.id)).all()
+        if state == "failed":
+            transition(session, ids, "running")
+        transition(session, ids, state, code="broken", reason="It broke. Order it again later.")
+    path = inbox.path_for(key)
+    shutil.copy2(path, path.with_name("again.tmp"))
+    path.with_name("again.tmp").replace(path)
+    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 1
+
+
+def test_entries_of_the_spine_order_nothing_again(
+    database: Database, config: Settings, either_inbox: ObjectStore
+) -> None:
+    write(either_inbox, "inbox/acme/transcribe/a.wav", b"sound", at=1000)
     sweep(database, either_inbox, config)
-    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
-    sweep(database, either_inbox, config)
-    assert len(jobs(database)) == 1
+    if isinstance(either_inbox, S3Store):
+        with database.session() as session:
+            session.execute(text("UPDATE inbox_entries SET signature = version, written = NULL"))
+    else:
+        assert isinstance(either_inbox, LocalStore)
+        info = either_inbox.path_for("inbox/acme/transcribe/a.wav").stat()
+        with database.engine.begin() as connection:
+            command.downgrade(alembic_config(connection), "0001")
+        spine = f"{info.st_size}-{info.st_mtime_ns}-{info.st_ctime_ns}-{info.st_ino}"
+        with database.session() as session:
+            session.execute(text("UPDATE inbox_entries SET signature = :spine"), {"spine": spine})
+        upgrade(database.engine)
+        prepare(database, "acme")
+    for _ in range(2):
+        assert [tally.submitted for tally in sweep(database, either_inbox, config)] == [0]
+    write(either_inbox, "inbox/acme/transcribe/a.wav", b"sound", at=2000)
+    assert [tally.submitted for tally in sweep(database, either_inbox, config)] == [1]
 
 
 def test_other_bytes_under_the_same_name_are_another_recording(
@@ -105,7 +205,7 @@ def test_a_key_that_sorts_before_what_was_taken_is_not_missed(
     assert len(jobs(database)) == 2
 
 
-def test_odd_names_are_taken(database: Database, config: Settings, inbox: ObjectStore) -> None:
+def test_odd_names_are_taken(database: Database, config: Settings, inbox: LocalStore) -> None:
     odd = ["new\nline.wav", "🎙️ émission.wav", "spaces and 'quotes'.wav", "/".join(["x" * 90] * 10) + "/long.wav"]
     for name in odd:
         inbox.put_bytes(f"inbox/acme/transcribe/{name}", name.encode())
@@ -147,7 +247,7 @@ def test_a_workspace_made_later_gets_what_waited_for_it(
     assert len(jobs(database)) == 1
 
 
-def test_without_an_engine_objects_wait(database: Database, config: Settings, inbox: ObjectStore) -> None:
+def test_without_an_engine_objects_wait(database: Database, config: Settings, inbox: LocalStore) -> None:
     with database.session() as session:
         session.query(EngineAvailability).delete()
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
@@ -166,7 +266,7 @@ def test_one_object_that_is_too_large_does_not_hold_up_the_rest(
     assert [(tally.submitted, tally.rejected) for tally in sweep(database, either_inbox, small)] == [(0, 0)]
 
 
-def test_an_object_that_still_grows_waits(database: Database, config: Settings, inbox: ObjectStore) -> None:
+def test_an_object_that_still_grows_waits(database: Database, config: Settings, inbox: LocalStore) -> None:
     patient = config.model_copy(update={"inbox": config.inbox.model_copy(update={"settle_seconds": 3600})})
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
     assert [tally.waiting for tally in sweep(database, inbox, patient)] == [1]
@@ -174,7 +274,7 @@ def test_an_object_that_still_grows_waits(database: Database, config: Settings, 
 
 
 def test_an_object_that_vanishes_between_listing_and_reading_is_no_error(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
     page = inbox.list_page("inbox/")
@@ -199,7 +299,7 @@ def test_several_takers_at_once_take_each_object_once(
 
 
 def test_a_page_ends_early_when_it_has_read_enough_and_goes_on_there(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audiomill.jobs.inbox.MOST_READ_BYTES", 25)
     for name in ("a", "b", "c", "d"):
@@ -210,7 +310,7 @@ def test_a_page_ends_early_when_it_has_read_enough_and_goes_on_there(
 
 
 def test_what_is_too_large_is_refused_without_being_read(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = config.model_copy(update={"limits": config.limits.model_copy(update={"max_bytes": 10})})
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"x" * 11)
@@ -226,7 +326,7 @@ def test_what_is_too_large_is_refused_without_being_read(
 
 
 def test_no_transaction_is_open_while_files_are_read(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
     checked_out: list[int] = []
@@ -241,7 +341,7 @@ def test_no_transaction_is_open_while_files_are_read(
 
 
 def test_a_version_that_listing_tells_is_not_asked_for_again(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
     page = inbox.list_page("inbox/")
@@ -253,8 +353,9 @@ def test_a_version_that_listing_tells_is_not_asked_for_again(
         assert session.scalars(select(Recording.object_version)).all() == ["tag"]
 
 
-def test_a_file_that_may_not_be_read_does_not_hold_up_the_rest(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ENXIO, errno.EINVAL])
+def test_a_file_that_cannot_be_read_does_not_hold_up_the_rest(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch, error: int
 ) -> None:
     inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
     inbox.put_bytes("inbox/acme/transcribe/b.wav", b"sound")
@@ -262,22 +363,197 @@ def test_a_file_that_may_not_be_read_does_not_hold_up_the_rest(
 
     def refusing(root: str, names: list[str]) -> int:
         if names[-1] == "a.wav":
-            raise PermissionError(13, "Permission denied")
+            raise OSError(error, os.strerror(error))
         return opened(root, names)
 
     monkeypatch.setattr(local_files, "open_file", refusing)
     assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 1)]
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(0, 0)]
     monkeypatch.undo()
     assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 0)]
 
 
+class Surprise(Exception):
+    """Something that nobody thought of."""
+
+
+def test_whatever_one_object_raises_is_said_and_the_others_go_on(
+    database: Database,
+    config: Settings,
+    inbox: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare(database, "other")
+    for key in ("acme/transcribe/bad private.wav", "acme/transcribe/good.wav", "other/transcribe/a.wav"):
+        inbox.put_bytes(f"inbox/{key}", b"sound")
+    read = inbox.version
+
+    def reading(key: str) -> str:
+        if "bad" in key:
+            raise Surprise(key)
+        return read(key)
+
+    monkeypatch.setattr(inbox, "version", reading)
+    for expected in (2, 0):
+        (tally,) = sweep(database, inbox, config)
+        assert (tally.submitted, tally.waiting) == (expected, 1)
+    with database.session() as session:
+        (entry,) = recent_entries(session, outcome="failed")
+        assert "no fault of the file" in (entry.reason or "")
+        session.execute(text("UPDATE inbox_entries SET seen_at = seen_at - interval '2 minutes'"))
+    sweep(database, inbox, config)
+    shown = capsys.readouterr().out
+    assert shown.count("Surprise") == 1
+    assert "private" not in shown
+    monkeypatch.undo()
+    assert sweep(database, inbox, config)[0].submitted == 0
+    with database.session() as session:
+        session.execute(text("UPDATE inbox_entries SET seen_at = seen_at - interval '2 minutes'"))
+    assert sweep(database, inbox, config)[0].submitted == 1
+
+
+@pytest.mark.parametrize("kind", [Surprise, DataError])
+def test_whatever_ordering_one_object_raises_the_others_are_ordered(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    for name in ("a", "bad", "c"):
+        inbox.put_bytes(f"inbox/acme/transcribe/{name}.wav", name.encode())
+    ordered = inbox_orders.submit
+
+    def submitting(session: Session, *, jobs: list[NewJob], **others: Any) -> Submitted:
+        if any("bad" in new.input.key for new in jobs):
+            if kind is DataError:
+                session.execute(text("SELECT 1 / 0"))
+            raise Surprise
+        return ordered(session, jobs=jobs, **others)
+
+    monkeypatch.setattr(inbox_orders, "submit", submitting)
+    (tally,) = sweep(database, inbox, config)
+    assert (tally.submitted, tally.rejected, tally.waiting) == (2, 0, 1)
+
+
+def test_a_store_that_is_away_ends_the_page_and_nothing_is_said_of_its_objects(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+
+    def away(*_: object) -> str:
+        raise StorageUnavailable("The object store does not answer.")
+
+    monkeypatch.setattr(inbox, "version", away)
+    monkeypatch.setattr(inbox, "ready", away)
+    with pytest.raises(StorageUnavailable):
+        sweep(database, inbox, config)
+    with database.session() as session:
+        assert recent_entries(session) == []
+
+
+def test_a_key_of_s3_that_the_database_cannot_hold_is_said_and_left_out(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    inbox.put_bytes("inbox/acme/transcribe/b.wav", b"sound")
+    page = inbox.list_page("inbox/")
+    odd = (replace(page.objects[0], key="inbox/acme/transcribe/a\0.wav"), *page.objects[1:])
+    monkeypatch.setattr(inbox, "list_page", lambda *_args, **_kwargs: Page(odd, None))
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(1, 1)]
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(0, 0)]
+    with database.session() as session:
+        (entry,) = recent_entries(session, outcome="rejected")
+    assert entry.object_key == "inbox/acme/transcribe/a\\x00.wav"
+    assert "zero character" in (entry.reason or "")
+
+
+def test_a_name_that_is_no_text_and_a_folder_that_may_not_be_read_are_said_and_left_out(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    inbox.put_bytes("inbox/acme/transcribe/locked/b.wav", b"sound")
+    inbox.put_bytes("inbox/acme/transcribe/z.wav", b"sound")
+    folder = inbox.path_for("inbox/acme/transcribe/a.wav").parent
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.wav")).touch()
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if path.endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr("audiomill.storage.local_listing.os.scandir", refusing)
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(2, 2)]
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(0, 0)]
+    with database.session() as session:
+        said = {entry.object_key: entry.reason or "" for entry in recent_entries(session, outcome="rejected")}
+    assert "not UTF-8" in said["inbox/acme/transcribe/\\xff.wav"]
+    assert "Permission denied" in said["inbox/acme/transcribe/locked/"]
+    # A file that has what was shown as its own name keeps its own entry.
+    inbox.put_bytes("inbox/acme/transcribe/\\xff.wav", b"sound")
+    assert [tally.submitted for tally in sweep(database, inbox, config)] == [1]
+    assert [(tally.submitted, tally.rejected) for tally in sweep(database, inbox, config)] == [(0, 0)]
+
+
+def test_without_an_engine_nothing_is_read(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.session() as session:
+        session.query(EngineAvailability).delete()
+    inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    read = inbox.version
+    monkeypatch.setattr(inbox, "version", None)
+    for _ in range(2):
+        assert [tally.waiting for tally in sweep(database, inbox, config)] == [1]
+    with database.session() as session:
+        (entry,) = recent_entries(session, outcome="waiting")
+    assert entry.reason
+    prepare(database, "acme")
+    monkeypatch.setattr(inbox, "version", read)
+    assert [tally.submitted for tally in sweep(database, inbox, config)] == [1]
+
+
+def test_what_is_written_while_it_is_read_waits(
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(inbox, "inbox/acme/transcribe/a.wav", b"sound", at=1000)
+    read = inbox.version
+
+    def overwritten(key: str) -> str:
+        version = read(key)
+        write(inbox, key, b"other", at=2000)
+        return version
+
+    monkeypatch.setattr(inbox, "version", overwritten)
+    (tally,) = sweep(database, inbox, config)
+    assert (tally.submitted, tally.waiting, tally.again) == (0, 1, ("inbox/acme/transcribe/a.wav",))
+    monkeypatch.undo()
+    assert sweep(database, inbox, config)[0].submitted == 1
+    assert len(jobs(database)) == 1
+
+
+def test_keys_that_something_happened_to_are_taken_without_listing(
+    database: Database, config: Settings, either_inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"inbox/acme/transcribe/{name}.wav" for name in ("a", "b")]
+    for key in keys:
+        either_inbox.put_bytes(key, b"sound")
+    monkeypatch.setattr(either_inbox, "list_page", None)
+    named = [*keys, "inbox/acme/transcribe/gone.wav", "inbox/acme", "inbox/acme/transcribe/odd\0.wav"]
+    for expected in (2, 0):
+        assert take_keys(database, either_inbox, keys=named, settings=config).submitted == expected
+    patient = config.model_copy(update={"inbox": config.inbox.model_copy(update={"settle_seconds": 3600})})
+    either_inbox.put_bytes("inbox/acme/transcribe/c.wav", b"sound")
+    if isinstance(either_inbox, LocalStore):
+        tally = take_keys(database, either_inbox, keys=["inbox/acme/transcribe/c.wav"], settings=patient)
+        assert (tally.submitted, tally.again) == (0, ("inbox/acme/transcribe/c.wav",))
+
+
 def test_what_was_refused_and_is_dropped_again_with_the_same_bytes_is_read_once(
-    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+    database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BadRequest("No.")
 
-    monkeypatch.setattr("audiomill.jobs.inbox.submit", refuse)
+    monkeypatch.setattr("audiomill.jobs.inbox_orders.submit", refuse)
     for _ in range(2):
         inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
         assert [tally.rejected for tally in sweep(database, inbox, config)] == [1]

@@ -23,7 +23,7 @@ from audiomill.database.embedded import ensure_server
 from audiomill.database.migrate import upgrade
 from audiomill.jobs import retirement
 from audiomill.jobs.batching import form_batches
-from audiomill.jobs.inbox import recent_entries
+from audiomill.jobs.inbox_entries import recent_entries
 from audiomill.jobs.queries import list_jobs
 from audiomill.settings import Settings
 from benchmarks import filling

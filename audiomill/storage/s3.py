@@ -241,12 +241,6 @@ def _mapped(key: str) -> Iterator[None]:
         code = _code(error)
         if code in _ABSENT:
             raise NotFound(f"There is no object {key!r}.", code="object_not_found") from error
-<<<<<<< HEAD
         raise StorageUnavailable(f"The object store refused: {code or 'it did not say why'}.") from None
     except (BotoCoreError, Boto3Error) as error:
-=======
-        raise StorageUnavailable(f"The object store refused: {code or 'without a reason'}.") from error
-    except (BotoCoreError, Boto3Error) as error:
-        # By its kind only: boto's own words name the address, and with it the customer's file.
->>>>>>> c7842ae (wip)
         raise StorageUnavailable(f"The object store does not answer ({type(error).__name__}).") from None

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from audiomill.database.connection import Database
 from audiomill.jobs import recovery, retirement
 from audiomill.jobs.batching import startable
-from audiomill.jobs.inbox import recent_entries
+from audiomill.jobs.inbox_entries import recent_entries
 from audiomill.jobs.queries import batch_jobs, list_jobs, live_batches
 from audiomill.settings import Settings
 from benchmarks import filling

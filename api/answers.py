@@ -1,6 +1,10 @@
-"""Words for OpenAPI that endpoints share: the problems that an operation may answer with. Documentation only."""
+"""Answers that endpoints share: the problems that may come, in words for OpenAPI; a model as it is, for hot reads."""
 
+from collections.abc import Mapping
 from typing import Any
+
+from fastapi import Response
+from pydantic import BaseModel
 
 from api.problems import MEDIA_TYPE, Problem
 
@@ -57,3 +61,8 @@ def _entry(status: int) -> dict[str, Any]:
             }
         },
     }
+
+
+def as_json(model: BaseModel, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer with a model that was checked when it was made: FastAPI would check and convert it once more."""
+    return Response(model.model_dump_json(), media_type="application/json", headers=headers)

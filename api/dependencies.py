@@ -1,4 +1,7 @@
-"""What endpoints ask for: the services of the process, one transaction, the workspace that asks."""
+"""What endpoints ask for: the services of the process, one transaction, the workspace that asks.
+
+All of it is `async def`, though little of it waits: FastAPI runs a plain function in a thread, which costs more.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,7 +46,7 @@ def database_slots(settings: Settings) -> int:
     return max(1, 2 * settings.database.pool_size - CONCURRENT_READS - 1)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
@@ -83,7 +86,9 @@ _bearer = HTTPBearer(
 )
 
 
-def _principal(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]) -> Principal:
+async def _principal(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
+) -> Principal:
     # KeyedRoute has checked the key before the body was read; on any other route this is an error of ours.
     principal: Principal = request.state.principal
     return principal
@@ -92,7 +97,7 @@ def _principal(request: Request, _: Annotated[HTTPAuthorizationCredentials | Non
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-def _job_id(
+async def _job_id(
     job_id: Annotated[str, Path(description="id of a job", examples=["job_01k9zj4w8n2x0q5v7r3t6y1b4d"])],
 ) -> str:
     # PostgreSQL's text has no NUL, so such an id would be an error of the database and not what it is: unknown.

@@ -138,6 +138,9 @@ class ApiSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Positive = Field(8080, description="port to listen on")
     public_url: str | None = Field(None, description="address that customers use; default http://host:port")
+    max_connections: Positive = Field(
+        512, description="connections at a time, event streams among them; more are answered 503"
+    )
     cors_origins: list[str] = Field(
         default_factory=list, description="web origins whose pages may call the API with a key; default: none"
     )

@@ -14,7 +14,7 @@ from audiomill.database.reading import Reader
 KNOWN_SECONDS = 1.0
 KNOWN_KEYS = 10_000
 
-_STATEMENT = "SELECT id, workspace_id FROM api_keys WHERE sha256 = %(sha256)s AND revoked_at IS NULL"
+_STATEMENT = b"SELECT id, workspace_id FROM api_keys WHERE sha256 = %(sha256)s AND revoked_at IS NULL"
 
 
 class KeyCheck:

@@ -71,8 +71,7 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
             "api",
             (
                 *(sys.executable, "-m", "uvicorn", "api.main:app", "--host", api.host, "--port", str(api.port)),
-                # Open event streams would hold a stop for ever.
-                *("--timeout-graceful-shutdown", "5", "--no-access-log"),
+                *api_options(settings),
             ),
             30,
             20,
@@ -81,6 +80,16 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
     if embedded:
         listed.insert(0, Program("database", audiomill_command("database", "serve"), 10, 60, 1))
     return listed
+
+
+def api_options(settings: Settings) -> tuple[str, ...]:
+    """How uvicorn serves the API: with bounds on heads and connections (api/http_server.py), without websockets."""
+    return (
+        *("--http", "api.http_server:BoundedHttp", "--ws", "none"),
+        *("--limit-concurrency", str(settings.api.max_connections)),
+        # Open event streams would hold a stop for ever.
+        *("--timeout-graceful-shutdown", "5", "--no-access-log"),
+    )
 
 
 def program_environment(

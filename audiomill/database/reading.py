@@ -7,7 +7,7 @@ nouns (audiomill/jobs/reading.py, audiomill/accounts/key_check.py).
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -45,7 +45,7 @@ class Reader:
         while self._idle:
             await self._idle.pop().close()
 
-    async def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
+    async def rows(self, statement: bytes, values: Mapping[str, Any]) -> list[Row]:
         """What a statement selects. Raises DatabaseUnavailable when the server does not answer."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -57,7 +57,7 @@ class Reader:
         except (psycopg.OperationalError, TimeoutError) as error:
             raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
 
-    async def _read(self, statement: LiteralString, values: Mapping[str, Any]) -> list[Row]:
+    async def _read(self, statement: bytes, values: Mapping[str, Any]) -> list[Row]:
         while self._idle:
             try:
                 return await self._once(self._idle.pop(), statement, values)
@@ -68,7 +68,7 @@ class Reader:
         return await self._once(connection, statement, values)
 
     async def _once(
-        self, connection: psycopg.AsyncConnection[Row], statement: LiteralString, values: Mapping[str, Any]
+        self, connection: psycopg.AsyncConnection[Row], statement: bytes, values: Mapping[str, Any]
     ) -> list[Row]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -1,17 +1,22 @@
-"""Reading jobs and batches: views for the API, the CLI and Dagster's tables. Nothing here writes."""
+"""Reading jobs and batches: views for commands and Dagster's tables, and what a job is when it is shown. No writing.
+
+The API reads by the same statements without the ORM: reading.py.
+"""
 
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, literal, or_, select, text, tuple_
+from sqlalchemy import BindParameter, DateTime, Select, Text, and_, bindparam, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, Job, Output, Recording, WorkItem
-from audiomill.errors import BadRequest, Conflict, NotFound
+from audiomill.errors import BadRequest, NotFound
 
 
 @dataclass(frozen=True)
@@ -96,65 +101,64 @@ class BatchView:
     finished_at: datetime | None
 
 
-def _jobs() -> Select[Any]:
+def jobs_shown() -> Select[Any]:
+    """All jobs as they are shown: a column for each field of JobView but its outputs."""
     return (
-        select(Job, Recording, WorkItem, Batch.run_id)
+        select(
+            Job.id,
+            Job.workspace_id,
+            Job.submission_id,
+            Job.recipe,
+            Job.capability,
+            Job.parameters,
+            WorkItem.engine,
+            WorkItem.model,
+            Job.state,
+            Job.stage,
+            Job.progress,
+            Job.filename,
+            Recording.size_bytes,
+            Recording.duration_seconds,
+            Job.failure_code,
+            Job.failure_reason,
+            Job.created_at,
+            Job.started_at,
+            Job.finished_at,
+            WorkItem.batch_id,
+            func.coalesce(WorkItem.run_id, Batch.run_id).label("run_id"),
+            WorkItem.attempts,
+        )
         .join(Recording, Recording.id == Job.recording_id)
         .join(WorkItem, (WorkItem.job_id == Job.id) & (WorkItem.stage == Job.stage))
         .outerjoin(Batch, Batch.id == WorkItem.batch_id)
     )
 
 
-def _view(row: Row[Any], outputs: tuple[OutputView, ...] = ()) -> JobView:
-    job, recording, item, run_id = row
-    return JobView(
-        id=job.id,
-        workspace_id=job.workspace_id,
-        submission_id=job.submission_id,
-        recipe=job.recipe,
-        capability=job.capability,
-        parameters=job.parameters,
-        engine=item.engine,
-        model=item.model,
-        state=job.state,
-        stage=job.stage,
-        progress=job.progress,
-        filename=job.filename,
-        size_bytes=recording.size_bytes,
-        duration_seconds=recording.duration_seconds,
-        failure_code=job.failure_code,
-        failure_reason=job.failure_reason,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        batch_id=item.batch_id,
-        run_id=item.run_id or run_id,
-        attempts=item.attempts,
-        outputs=outputs,
-    )
-
-
-def _output_view(output: Output) -> OutputView:
-    return OutputView(
-        output.name, output.version, output.media_type, output.size_bytes, output.sha256, output.object_key
+def outputs_shown() -> Select[Any]:
+    """The newest version of each output of a job (`job_id`), by name: a column for each field of OutputView."""
+    return (
+        select(Output.name, Output.version, Output.media_type, Output.size_bytes, Output.sha256, Output.object_key)
+        .distinct(Output.name)
+        .where(Output.job_id == bindparam("job_id"))
+        .order_by(Output.name, Output.version.desc())
     )
 
 
 def get_job(session: Session, workspace_id: str | None, job_id: str) -> JobView:
     """One job with its outputs. `workspace_id` None is the operator, who sees all. Raises NotFound."""
-    statement = _jobs().where(Job.id == job_id)
+    statement = jobs_shown().where(Job.id == job_id)
     if workspace_id is not None:
         statement = statement.where(Job.workspace_id == workspace_id)
     row = session.execute(statement).one_or_none()
     if row is None:
-        raise NotFound(f"There is no job {job_id!r} here.", code="job_not_found")
-    outputs = session.scalars(
-        select(Output).where(Output.job_id == job_id).order_by(Output.name, Output.version.desc())
-    )
-    newest: dict[str, OutputView] = {}
-    for output in outputs:
-        newest.setdefault(output.name, _output_view(output))
-    return _view(row, tuple(newest.values()))
+        raise job_not_found(job_id)
+    outputs = session.execute(outputs_shown(), {"job_id": job_id})
+    return JobView(**row._mapping, outputs=tuple(OutputView(**output._mapping) for output in outputs))
+
+
+def job_not_found(job_id: str) -> NotFound:
+    """The error for a job that is not there, or is not this workspace's: which of both is nobody's business."""
+    return NotFound(f"There is no job {job_id!r} here.", code="job_not_found")
 
 
 def list_jobs(
@@ -169,28 +173,55 @@ def list_jobs(
     run_id: str | None = None,
 ) -> JobPage:
     """Jobs newest first, by keyset: a page costs the same however deep it lies. Raises BadRequest (bad cursor)."""
-    statement = _jobs().order_by(Job.created_at.desc(), Job.id.desc()).limit(limit + 1)
-    wanted = (
-        (Job.workspace_id, workspace_id),
-        (Job.state, state),
-        (Job.submission_id, submission_id),
-        (WorkItem.batch_id, batch_id),
+    values = page_values(
+        limit=limit,
+        after=after,
+        workspace_id=workspace_id,
+        state=state,
+        submission_id=submission_id,
+        batch_id=batch_id,
+        run_id=run_id,
     )
-    for column, value in wanted:
-        if value is not None:
-            statement = statement.where(column == value)
-    if run_id is not None:
+    rows = session.execute(page_statement(frozenset(values)), values).all()
+    return page_of([JobView(**row._mapping) for row in rows], limit)
+
+
+def page_values(*, limit: int, after: str | None, **wanted: str | None) -> dict[str, Any]:
+    """The values of a page's statement: only those that are given. Raises BadRequest (bad cursor)."""
+    values: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    if after is not None:
+        values["after_time"], values["after_id"] = _decoded(after)
+    return {**values, "one_more": limit + 1}
+
+
+@cache
+def page_statement(given: frozenset[str]) -> Select[Any]:
+    """The statement of a page for the names of its values."""
+    statement = jobs_shown().order_by(Job.created_at.desc(), Job.id.desc()).limit(bindparam("one_more"))
+    columns = {
+        "workspace_id": Job.workspace_id,
+        "state": Job.state,
+        "submission_id": Job.submission_id,
+        "batch_id": WorkItem.batch_id,
+    }
+    for name, column in columns.items():
+        if name in given:
+            statement = statement.where(column == bindparam(name))
+    if "run_id" in given:
         # A run that ended a job stays its run when the batch is run again; until it is begun, its batch's run counts.
+        run_id: BindParameter[str] = bindparam("run_id")
         statement = statement.where(
             or_(WorkItem.run_id == run_id, and_(WorkItem.run_id.is_(None), Batch.run_id == run_id))
         )
-    if after is not None:
-        statement = statement.where(
-            tuple_(Job.created_at, Job.id) < tuple_(*(literal(part) for part in _decoded(after)))
-        )
-    rows = session.execute(statement).all()
-    views = tuple(_view(row) for row in rows[:limit])
-    return JobPage(views, _encoded(views[-1]) if len(rows) > limit else None)
+    if "after_id" in given:
+        after = tuple_(bindparam("after_time", type_=DateTime(timezone=True)), bindparam("after_id", type_=Text()))
+        statement = statement.where(tuple_(Job.created_at, Job.id) < after)
+    return statement
+
+
+def page_of(views: Sequence[JobView], limit: int) -> JobPage:
+    """The page of what was found: its last one only says that there is another page."""
+    return JobPage(tuple(views[:limit]), _encoded(views[limit - 1]) if len(views) > limit else None)
 
 
 def _encoded(view: JobView) -> str:
@@ -209,24 +240,6 @@ def _decoded(cursor: str) -> tuple[datetime, str]:
     except (binascii.Error, UnicodeError, ValueError, TypeError) as error:
         raise BadRequest("The page cursor is not one of ours. Begin at the first page.", code="bad_cursor") from error
     return moment, job_id
-
-
-def get_output(session: Session, workspace_id: str, job_id: str, name: str) -> OutputView:
-    """The newest version of a deliverable. Raises NotFound, Conflict (the job is not complete)."""
-    job = session.execute(
-        select(Job.state, Job.failure_reason).where(Job.id == job_id, Job.workspace_id == workspace_id)
-    ).one_or_none()
-    if job is None:
-        raise NotFound(f"There is no job {job_id!r} here.", code="job_not_found")
-    if job.state != "complete":
-        why = f" {job.failure_reason}" if job.failure_reason else ""
-        raise Conflict(f"The job {job_id} is {job.state}, so it has no outputs.{why}", code="job_not_complete")
-    output = session.scalar(
-        select(Output).where(Output.job_id == job_id, Output.name == name).order_by(Output.version.desc()).limit(1)
-    )
-    if output is None:
-        raise NotFound(f"The job {job_id} has no output {name!r}.", code="output_not_found")
-    return _output_view(output)
 
 
 def batch_jobs(session: Session, batch_id: str) -> list[BatchRow]:

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.http_server import BoundedHttp
 from api.logs import set_up_logging
 from audiomill.accounts.keys import create_key
 from audiomill.accounts.workspaces import ensure_workspace
@@ -34,9 +35,18 @@ def _logging() -> None:
 
 
 @contextmanager
-def serving(app: FastAPI, listening: socket.socket) -> Iterator[str]:
-    """Run an app on a bound socket; yields its address."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on")
+def serving(app: FastAPI, listening: socket.socket, *, most_connections: int = 512) -> Iterator[str]:
+    """Run an app on a bound socket, under the server that the platform has; yields its address."""
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttp,
+        ws="none",
+        limit_concurrency=most_connections,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        lifespan="on",
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

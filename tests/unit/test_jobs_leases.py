@@ -14,7 +14,7 @@ from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events import events_after
 from audiomill.jobs.leases import Claim
-from audiomill.jobs.queries import get_batch, get_job, get_output, list_jobs
+from audiomill.jobs.queries import get_batch, get_job, list_jobs
 from audiomill.jobs.retirement import mark_retired, retirable
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
@@ -126,7 +126,7 @@ def test_an_item_completes_once_with_outputs_and_events(database: Database, sett
         assert not work.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
         job = get_job(session, "acme", claim.items[0].job_id)
         events = events_after(session, workspace_id="acme", job_id=job.id, seq=0)
-        assert get_output(session, "acme", job.id, "transcript.txt").sha256 == "1" * 64
+        assert {output.name: output.sha256 for output in job.outputs}["transcript.txt"] == "1" * 64
     assert [(event.seq, event.state) for event in events] == [(1, "queued"), (2, "running"), (3, "complete")]
     assert (job.state, job.progress, job.batch_id, job.run_id) == ("complete", 1.0, claim.batch_id, "run-1")
 

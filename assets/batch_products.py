@@ -22,9 +22,12 @@ from ops.close import CHECK_NAME, close_op, failed_share_op
 FINDING = (
     "A partition is a batch. Its jobs: `audiomill jobs list --batch <partition>`; a run's: `audiomill jobs list --run "
     "<run id>`. The batch and the run of a job: `audiomill jobs show <job>`. A batch may be materialised again: what "
-    "is complete stays, and what failed is tried again."
+    "is complete stays, and what failed is tried again. `engine_seconds` is the time by the clock in which the engine "
+    "was at work for the jobs that completed, calls side by side counted once; `real_time_factor` is that over the "
+    "length of their audio. Both leave out `recalled` jobs, whose result was there already. A batch of which no job "
+    "came through is not materialised: its run fails and says why."
 )
-"""How an operator gets from here to the jobs and back; shown with each product."""
+"""How an operator gets from here to the jobs and back, and what the figures mean; shown with each product."""
 
 
 def partitions_name(stage: Stage) -> str:

@@ -27,6 +27,9 @@ MANIFEST = "manifest.json"
 TABLE_ROWS = 500
 """Rows of the table at most: one event of Dagster's log holds them all. The manifest has every job."""
 
+OUR_FAULTS = frozenset({"internal_error", "engine_crashed", "engine_unavailable", "not_started", "never_finished"})
+"""Codes of failures that no customer can mend."""
+
 SCHEMA = TableSchema(
     columns=[
         # What an operator looks for comes first: at the usual width of a window Dagster cuts the last columns off.
@@ -34,8 +37,12 @@ SCHEMA = TableSchema(
         TableColumn("state", "string"),
         TableColumn("failure_code", "string", description="the sentence that goes with it is on the job"),
         TableColumn("audio_seconds", "float", description="empty where the length was never known"),
-        TableColumn("seconds_taken", "float", description="the engine's time; of a call for several, by length"),
-        TableColumn("real_time_factor", "float", description="seconds taken / seconds of audio"),
+        TableColumn(
+            "engine_seconds",
+            "float",
+            description="its share of the time that the engine was at work: calls side by side share it evenly, jobs "
+            "of one call by length; 0 where the result was there already",
+        ),
         TableColumn("attempts", "int"),
     ]
 )
@@ -48,18 +55,38 @@ def failed_share(rows: Sequence[BatchRow]) -> float:
     return states["failed"] / ended if ended else 0.0
 
 
+def failed_by_us(rows: Sequence[BatchRow]) -> float:
+    """Jobs that failed through a fault of ours, or of the engine / jobs that ended either way; 0 when none ended."""
+    ended = [row for row in rows if row.state in {"complete", "failed"}]
+    return sum(row.failure_code in OUR_FAULTS for row in ended) / len(ended) if ended else 0.0
+
+
+def nothing_came_through(rows: Sequence[BatchRow]) -> str | None:
+    """Why the batch made nothing at all, for operators; None where it made something, or was cancelled."""
+    states = Counter(row.state for row in rows)
+    if states["complete"] or not states["failed"]:
+        return None
+    codes = Counter(row.failure_code for row in rows if row.state == "failed")
+    counted = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+    ours = any(code in OUR_FAULTS for code in codes)
+    whose = "Some of it is for us to mend." if ours else "The reason lies in the files; their customers were told."
+    return f"No job of this batch came through: {counted}. {whose}"
+
+
 def figures(rows: Sequence[BatchRow]) -> dict[str, MetadataValue]:
-    """Counts by state, and how fast it went. The real-time factor is of completed jobs alone."""
+    """Counts by state, and how fast it went: of completed jobs, without those whose result was there already."""
     states = Counter(row.state for row in rows)
     done = [row for row in rows if row.state == "complete"]
-    audio = math.fsum(row.audio_seconds for row in done)
-    taken = math.fsum(row.processing_seconds or 0.0 for row in done)
+    made = [row for row in done if row.processing_seconds]
+    audio = math.fsum(row.audio_seconds for row in made)
+    taken = math.fsum(row.processing_seconds or 0.0 for row in made)
     metadata: dict[str, MetadataValue] = {
         "jobs": MetadataValue.int(len(rows)),
         **{state: MetadataValue.int(states[state]) for state in ("complete", "failed", "cancelled")},
+        "recalled": MetadataValue.int(len(done) - len(made)),
         "failed_share": MetadataValue.float(round(failed_share(rows), 4)),
-        "audio_seconds": MetadataValue.float(round(audio, 2)),
-        "processing_seconds": MetadataValue.float(round(taken, 2)),
+        "audio_seconds": MetadataValue.float(round(math.fsum(row.audio_seconds for row in done), 2)),
+        "engine_seconds": MetadataValue.float(round(taken, 2)),
     }
     if audio > 0:
         metadata["real_time_factor"] = MetadataValue.float(round(taken / audio, 4))
@@ -82,8 +109,7 @@ def _record(row: BatchRow) -> TableRecord:
         "state": row.state,
         "failure_code": row.failure_code,
         "audio_seconds": None if audio is None else round(audio, 2),
-        "seconds_taken": None if taken is None else round(taken, 2),
-        "real_time_factor": round(taken / audio, 4) if taken is not None and audio else None,
+        "engine_seconds": None if taken is None else round(taken, 2),
         "attempts": row.attempts,
     }
     return TableRecord(values)

@@ -3,6 +3,7 @@
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
+    Failure,
     In,
     MetadataValue,
     Nothing,
@@ -16,12 +17,15 @@ from audiomill.catalogue.stages import Stage
 from audiomill.jobs import leases
 from audiomill.jobs.manifests import batch_manifest
 from audiomill.jobs.queries import batch_jobs, get_batch
-from ops.batch_report import failed_share, figures, job_table, links
+from ops.batch_report import failed_by_us, failed_share, figures, job_table, links, nothing_came_through
 from ops.claim import lease_of
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource, StoreResource
 
 CHECK_NAME = "failed_share"
+
+OUR_FAULTS_LIMIT = 0.05
+"""Of the jobs that ended. One file that breaks an engine is nothing to wake anybody for; one in twenty is."""
 
 
 def close_op(stage: str) -> OpDefinition:
@@ -29,7 +33,8 @@ def close_op(stage: str) -> OpDefinition:
 
     @op(
         name=f"close_{stage}_batch",
-        description="Reports counts, a table of jobs, and links to the picture and the manifest; gives the lease up.",
+        description="Reports counts, a table of jobs, and links to the picture and the manifest; gives the lease up. "
+        "Fails where no job came through: nothing was made, so nothing is materialised.",
         out=Out(Nothing),
     )
     @discreet
@@ -55,6 +60,10 @@ def close_op(stage: str) -> OpDefinition:
         }
         with database.get().session() as session:
             leases.close(session, claim)
+        if (why := nothing_came_through(rows)) is not None:
+            # The batch is closed, so recovery has nothing to do with this failure. A partition is materialised when
+            # there is something of it.
+            raise Failure(why, metadata=report, allow_retries=False)
         context.add_output_metadata(report)
 
     return close_batch
@@ -65,7 +74,9 @@ def failed_share_op(stage: Stage) -> OpDefinition:
 
     @op(
         name=f"check_{stage.name}_batch",
-        description="Passes when no job of the batch failed. Warns else: customers' broken files are no alarm.",
+        description="Passes when no job of the batch failed. Warns where customers' files were broken; an error where "
+        f"more than {OUR_FAULTS_LIMIT:.0%} failed through a fault of ours. A batch of which nothing came through fails "
+        "before this, as a run.",
         ins={"closed": In(Nothing)},
         out=Out(Nothing),
     )
@@ -73,14 +84,15 @@ def failed_share_op(stage: Stage) -> OpDefinition:
     def check_batch(context: OpExecutionContext, database: DatabaseResource) -> AssetCheckResult:
         with database.get().session() as session:
             rows = batch_jobs(session, context.partition_key)
-        share = failed_share(rows)
+        share, by_us = failed_share(rows), failed_by_us(rows)
         return AssetCheckResult(
             asset_key=stage.product,
             check_name=CHECK_NAME,
             passed=share == 0,
-            severity=AssetCheckSeverity.WARN,
+            severity=AssetCheckSeverity.ERROR if by_us > OUR_FAULTS_LIMIT else AssetCheckSeverity.WARN,
             metadata={
                 "failed_share": MetadataValue.float(round(share, 4)),
+                "failed_by_us_share": MetadataValue.float(round(by_us, 4)),
                 "failed": MetadataValue.int(sum(row.state == "failed" for row in rows)),
                 "jobs": MetadataValue.int(len(rows)),
             },

@@ -5,7 +5,6 @@ the last are checked, encoded and stored. Each item ends the moment it is done. 
 import shutil
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Hashable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,6 +19,7 @@ from audiomill.audio import MOST_ON_A_SHEET, Envelope, envelope
 from audiomill.engines.protocols import Engine
 from audiomill.errors import AudiomillError, CustomerError, EngineFailed, EngineUnavailable, OperatorError
 from audiomill.jobs.leases import Claim, ClaimedItem
+from ops.engine_time import EngineTime
 from ops.prepared import Finished, Payload, Prepared, Result, StageWork
 from ops.recorder import Recorder
 
@@ -94,6 +94,7 @@ class _Stream(Generic[Payload, Result]):
         self._finish = ThreadPoolExecutor(_THREADS, "finish")
         self._window = max(2 * self._usage.parallel_calls * self._usage.group_items, 2 * _THREADS)
         self._stopping = threading.Event()
+        self._engine_time = EngineTime()
         self._drawing = threading.Lock()
         self.pictures: list[tuple[str, Envelope]] = []
 
@@ -167,11 +168,11 @@ class _Stream(Generic[Payload, Result]):
                 raise _Stopped
             self._recorder.progress(pack[index].item.id, share)
 
-        started = time.perf_counter()
-        results = self._stage.run(self._engine, pack, progress)
+        with self._engine_time.call() as charge:
+            results = self._stage.run(self._engine, pack, progress)
         if len(results) != len(pack):
             raise EngineFailed(f"The engine gave {len(results)} results for {len(pack)} items.")
-        return results, time.perf_counter() - started
+        return results, charge.seconds
 
     def _advance(self, future: Future[object]) -> None:
         """Take an item, or a group, from one step to the next."""

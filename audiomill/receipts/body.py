@@ -86,5 +86,6 @@ class ReceiptBody(_Part):
     code_version: str
     audio_seconds: Seconds | None = None
     processing_seconds: Seconds
+    """Its share of the time that the engine was at work: jobs and calls side by side share it. 0: recalled."""
     made_at: UtcTime
     checks: tuple[CheckPart, ...] = ()

@@ -31,7 +31,7 @@ def test_it_is_tried_again_and_then_no_file_is_blamed(
         assert states(database, jobs) == ["queued", "queued"]
         with database.session() as session:
             assert recovery.run_failed(session, run_id=result.run_id, reason="It broke.", settings=settings)
-    assert materialise(batch_id).success
+    assert not materialise(batch_id).success, "nothing came through"
     with database.session() as session:
         views = [get_job(session, None, job_id) for job_id in jobs]
     assert [(view.state, view.failure_code) for view in views] == [("failed", "engine_unavailable")] * 2

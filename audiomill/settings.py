@@ -48,6 +48,9 @@ class LimitSettings(BaseModel):
 
     max_bytes: Positive = Field(5 * 1024**3, description="size of one recording")
     max_seconds: Seconds = Field(10 * 3600, description="length of one recording")
+    max_decoding_memory_bytes: Positive = Field(
+        384 * 1024**2, description="memory that decoding one file may take, beyond what its process takes at rest"
+    )
     max_text_characters: Positive = Field(500_000, description="length of one text")
     max_jobs_per_submission: Positive = Field(
         1000, le=MOST_JOBS_PER_SUBMISSION, description="jobs that one request may order"

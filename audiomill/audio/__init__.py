@@ -1,13 +1,14 @@
-"""Sound: the Audio value; decoding, encoding, resampling, levels, pictures. No engines, no store, no database."""
+"""Sound: the Audio value; decoding (in processes of its own), encoding, resampling, levels, pictures. No engines, no
+store, no database."""
 
 from audiomill.audio.audio import Audio
 from audiomill.audio.decode import Decoded, decode
 from audiomill.audio.encode import Encoded, SoundFormat, encode, encode_file
-from audiomill.audio.flaws import Flaw
 from audiomill.audio.level import clipped_share, longest_silence_seconds, peak, rms_dbfs, silent_share
 from audiomill.audio.picture import MOST_ON_A_SHEET, Envelope, contact_sheet, envelope, waveform_png
 from audiomill.audio.probe import Probe, probe
 from audiomill.audio.resample import mono, resampled
+from audiomill.decoding.flaws import Flaw
 
 __all__ = [
     "MOST_ON_A_SHEET",

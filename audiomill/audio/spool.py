@@ -1,7 +1,6 @@
 """Collecting sound of unknown length: in memory while it is short, in a raw float32 file once it is long."""
 
-import tempfile
-from pathlib import Path
+import os
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from audiomill.audio.audio import Audio
 from audiomill.errors import StorageUnavailable
+from audiomill.scratch import nameless_file
 
 IN_MEMORY_BYTES = 64 * 1024**2
 """Sound above this goes to a file: 17 minutes of 16 kHz mono."""
@@ -18,21 +18,17 @@ IN_MEMORY_BYTES = 64 * 1024**2
 class Spool:
     """Takes blocks of float32 [samples, channels] and returns one Audio.
 
-    With a path everything is written there from the start, and the caller removes the file when the Audio is done
-    with; without one, long sound goes to a temporary file that has no name and vanishes with the Audio. Either way
-    long sound comes back as a read-only memory map. As a context manager it removes the file of a failed decode.
+    Long sound goes to a scratch file that has no name and vanishes with the Audio, which is a read-only memory map of
+    it.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._blocks: list[NDArray[np.float32]] = []
         self._file: BinaryIO | None = None
         self._samples = 0
         self._channels = 0
 
     def __enter__(self) -> Self:
-        if self._path is not None:
-            self._file = self._path.open("w+b")
         return self
 
     def __exit__(
@@ -40,8 +36,6 @@ class Spool:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        if kind is not None and self._path is not None:
-            self._path.unlink(missing_ok=True)
         self._blocks.clear()
 
     def write(self, block: NDArray[np.float32]) -> None:
@@ -54,7 +48,7 @@ class Spool:
         self._samples += len(block)
         self._blocks.append(block)
         if self._file is None and self._samples * self._channels * 4 > IN_MEMORY_BYTES:
-            self._file = tempfile.TemporaryFile(prefix="audiomill-")  # noqa: SIM115 - __exit__ closes it
+            self._file = nameless_file()
         if self._file is not None:
             self._drain(self._file)
 
@@ -65,8 +59,7 @@ class Spool:
             samples = np.concatenate(self._blocks) if self._blocks else np.empty(shape, dtype=np.float32)
             return Audio(np.ascontiguousarray(samples.T), sample_rate_hz)
         self._flush(self._file)
-        # The map holds the file open by itself, so that a nameless one lives as long as its Audio.
-        return Audio(np.memmap(self._file, dtype=np.float32, mode="r", shape=shape).T, sample_rate_hz)
+        return mapped(self._file, self._samples, self._channels, sample_rate_hz)
 
     def _drain(self, file: BinaryIO) -> None:
         try:
@@ -80,6 +73,19 @@ class Spool:
             file.flush()
         except OSError as error:
             raise _no_room(error) from error
+
+
+def mapped(file: BinaryIO, samples: int, channels: int, sample_rate_hz: int, *, short_too: bool = False) -> Audio:
+    """Raw float32 [samples, channels] of a file as Audio: a read-only map of it, or a copy when it is short.
+
+    The map holds the file open by itself, so that a nameless one lives as long as its Audio.
+    """
+    shape = (samples, channels)
+    if samples * channels * 4 > IN_MEMORY_BYTES or short_too:
+        return Audio(np.memmap(file, dtype=np.float32, mode="r", shape=shape).T, sample_rate_hz)
+    file.seek(0, os.SEEK_SET)
+    held = np.frombuffer(file.read(samples * channels * 4), dtype=np.float32).reshape(shape)
+    return Audio(np.ascontiguousarray(held.T), sample_rate_hz)
 
 
 def _no_room(error: OSError) -> StorageUnavailable:

@@ -16,7 +16,7 @@ from audiomill.audio import probe
 from audiomill.database.connection import Database
 from audiomill.errors import BadInput
 from audiomill.receipts import public_keys, verify
-from audiomill.settings import Settings
+from audiomill.settings import LimitSettings, Settings
 from audiomill.storage import ObjectStore
 from tests.pipeline.milling import RECEIPT, Mill
 
@@ -83,7 +83,7 @@ def test_all_together_are_understood_as_well_as_measured(made: Made, recordings:
 
 @pytest.mark.parametrize("name", WORD_ERRORS)
 def test_subtitles_open_in_real_parsers_and_fit_the_recording(name: str, made: Made, recordings: Path) -> None:
-    seconds = probe(recordings / "speech" / f"{name}.wav").seconds
+    seconds = probe(recordings / "speech" / f"{name}.wav", limits=LimitSettings()).seconds
     assert seconds is not None
     text = words(made[name]["transcript.txt"].decode())
     cues = list(srt.parse(made[name]["transcript.srt"].decode(), ignore_errors=False))

@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from audiomill.audio import decode, probe
-from audiomill.audio.container import CONTAINERS
+from audiomill.decoding.container import CONTAINERS
 from audiomill.errors import BadInput
 from audiomill.settings import LimitSettings
+from tests.fakes.decoding_here import decoded_here
 from tests.fakes.recordings import GOOD, encoded, tone, wav
 
 LIMITS = LimitSettings()
@@ -72,7 +73,7 @@ def test_a_playlist_opens_nothing(kind, scheme, ending, tmp_path, listener):
     }[scheme]
     path = tmp_path / f"list.{ending}"
     path.write_text(PLAYLISTS[kind].format(target=target, port=port))
-    for read in (probe, lambda p: decode(p, limits=LIMITS)):
+    for read in (lambda p: probe(p, limits=LIMITS), lambda p: decode(p, limits=LIMITS)):
         with pytest.raises(BadInput) as caught:
             read(path)
         assert caught.value.code == "not_a_recording"
@@ -81,12 +82,12 @@ def test_a_playlist_opens_nothing(kind, scheme, ending, tmp_path, listener):
 
 def test_the_second_wall_holds_without_the_first(tmp_path, listener, monkeypatch):
     """Were a playlist recognised some day, no address could be called all the same."""
-    monkeypatch.setattr("audiomill.audio.container.CONTAINERS", ("hls", "wav"))
+    monkeypatch.setattr("audiomill.decoding.container.CONTAINERS", ("hls", "wav"))
     port, calls = listener
     path = tmp_path / "list.m3u8"
     path.write_text(PLAYLISTS["hls"].format(target=f"http://127.0.0.1:{port}/a.ts"))
     with pytest.raises(BadInput):
-        decode(path, limits=LIMITS)
+        decoded_here(path)
     assert calls == []
 
 

@@ -29,6 +29,8 @@ BREACHES = [
     ("product-ladder", "audiomill/transcripts/planted.py", "from audiomill import catalogue"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import engines"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import quality"),
+    ("decoding-knows-nothing", "audiomill/decoding/planted.py", "from audiomill import settings"),
+    ("decoding-knows-nothing", "audiomill/decoding/planted.py", "import structlog"),
     ("vendors-in-their-place", "audiomill/jobs/planted.py", "import boto3"),
     ("vendors-in-their-place", "api/planted.py", "import stripe"),
     ("models-in-engines", "ops/planted.py", "def late() -> None:\n    import torch"),

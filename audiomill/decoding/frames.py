@@ -1,4 +1,4 @@
-"""FFmpeg's decoded frames as float32 blocks of a useful size. What is good sound is decided in `decode`."""
+"""FFmpeg's decoded frames as float32 blocks of a useful size. What is good sound is decided in `reading`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class _Readable:
 def _piece(arrays: list[NDArray[np.generic]], form: tuple[int, int, str]) -> Piece:
     joined = np.concatenate(arrays)
     block = np.empty(joined.shape, dtype=np.float32)
-    # What a double holds beyond float32 becomes infinite, and is counted as such by `decode`.
+    # What a double holds beyond float32 becomes infinite, and is counted as such by `reading`.
     with np.errstate(over="ignore", invalid="ignore"):
         if joined.dtype == np.uint8:
             np.subtract(joined, 128, out=block, dtype=np.float32)

@@ -6,13 +6,16 @@ Layout: RIFF/WAVE, Microsoft Multimedia Programming Interface 1.0 (1991); RF64: 
 
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from audiomill.errors import BadInput
 
 _UNKNOWN_LENGTH = {0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000}
 """What programs that write to a pipe leave as the length: nothing is promised, so nothing is missing."""
+
+
+_MOST_CHUNKS = 1_000
+"""Before the sound, and behind it. Broadcast WAV has a dozen; each costs a read, and a file has room for millions."""
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,32 @@ class WavHeader:
         return max(0, self.promised_bytes - self.held_bytes) / self.bytes_per_second
 
 
-def read_wav_header(path: Path) -> WavHeader | None:
+def read_wav_header(file: BinaryIO) -> WavHeader | None:
     """The header of a RIFF or RF64 WAV file; None for anything else.
 
-    Raises BadInput: `wav_header_cut`, `wav_zero_sample_rate`, `wav_zero_channels`.
+    Raises BadInput: `wav_header_cut`, `wav_zero_sample_rate`, `wav_zero_channels`, `too_many_chunks`.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(12)
-        if start[:4] not in {b"RIFF", b"RF64"} or (len(start) == 12 and start[8:] != b"WAVE"):  # noqa: PLR2004 - the header's length
-            return None
-        return _walk(file, size)
+    size = file.seek(0, 2)
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] not in {b"RIFF", b"RF64"} or (len(start) == 12 and start[8:] != b"WAVE"):  # noqa: PLR2004 - the header's length
+        return None
+    return _walk(file, size)
 
 
 def _walk(file: BinaryIO, size: int) -> WavHeader:
     """Chunk by chunk to the sound."""
     form: tuple[int, int, int] | None = None
     long_length: int | None = None
+    chunks = 0
     while len(head := file.read(8)) == 8:  # noqa: PLR2004 - a chunk's head: name and length
+        chunks += 1
+        if chunks > _MOST_CHUNKS:
+            raise BadInput(
+                f"The WAV file has more than {_MOST_CHUNKS:,} chunks before its sound, where a recording has a few. "
+                "It is damaged. Export it again.",
+                code="too_many_chunks",
+            )
         name, length = struct.unpack("<4sI", head)
         body = file.tell()
         if name == b"ds64":
@@ -104,11 +115,13 @@ def _form(body: bytes) -> tuple[int, int, int] | None:
 
 def _chunks_from(file: BinaryIO, position: int, size: int) -> bool:
     """Whether chunks, and nothing else, lie from `position` to the end of the file (a last pad byte is forgiven)."""
-    while size - position > 1:
+    for _ in range(_MOST_CHUNKS):
+        if size - position <= 1:
+            break
         file.seek(position)
         head = file.read(8)
         if len(head) < 8 or not all(32 <= byte < 127 for byte in head[:4]):  # noqa: PLR2004 - a name is printable ASCII
             return False
         length = int.from_bytes(head[4:], "little")
         position += 8 + length + length % 2
-    return position <= size + 1
+    return position <= size + 1  # after a thousand of them in a row there is no doubt

@@ -1,12 +1,12 @@
 """What is wrong with a recording that can be worked on all the same. What makes it unusable is `decode`'s to refuse."""
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
 
-from audiomill.audio.riff import WavHeader
+from audiomill.decoding.riff import WavHeader
 
 _SHORTFALL_SECONDS = 0.5
 """A recording is called cut when it ends so much before its container's announced end (and 1 % of its length)."""
@@ -32,7 +32,7 @@ def flaws_of_data(lost_bytes: int, all_bytes: int) -> tuple[Flaw, ...]:
 
 
 def flaws_of_length(
-    container: InputContainer, path: Path, header: WavHeader | None, decoded_seconds: float
+    container: InputContainer, file: BinaryIO, header: WavHeader | None, decoded_seconds: float
 ) -> tuple[Flaw, ...]:
     """`wrong_length_in_header` (more sound than a WAV header says) or `cut_off` (less than the container says)."""
     if header is not None and header.understates:
@@ -42,7 +42,7 @@ def flaws_of_length(
     if header is not None and header.missing_seconds:
         announced = decoded_seconds + header.missing_seconds
     kind = container.format.name.split(",", maxsplit=1)[0]
-    known = kind in _ANNOUNCING or (kind == "mp3" and _has_mp3_length(path))
+    known = kind in _ANNOUNCING or (kind == "mp3" and _has_mp3_length(file))
     if not known or announced - decoded_seconds <= max(_SHORTFALL_SECONDS, 0.01 * announced):
         return ()
     said = (
@@ -52,12 +52,12 @@ def flaws_of_length(
     return (Flaw("cut_off", said),)
 
 
-def _has_mp3_length(path: Path) -> bool:
+def _has_mp3_length(file: BinaryIO) -> bool:
     """Whether an MP3's first frame is a Xing, Info or VBRI frame, which holds the true length."""
-    with path.open("rb") as file:
-        start = file.read(10)
-        # ID3v2.4, section 3.1: the tag's size is written in four 7-bit bytes.
-        tag = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=False))
-        file.seek(10 + tag if start[:3] == b"ID3" else 0)
-        frame = file.read(512)
+    file.seek(0)
+    start = file.read(10)
+    # ID3v2.4, section 3.1: the tag's size is written in four 7-bit bytes.
+    tag = sum(byte << shift for byte, shift in zip(start[6:10], (21, 14, 7, 0), strict=False))
+    file.seek(10 + tag if start[:3] == b"ID3" else 0)
+    frame = file.read(512)
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

@@ -157,7 +157,7 @@ class DagsterSettings(BaseModel):
     dequeue_interval_seconds: Positive = Field(1, description="how often queued runs are looked at")
     pooled_storage: bool = Field(
         True,
-        description="Dagster's processes keep connections to their database (at most 12 each); false: one a query",
+        description="Dagster's processes keep connections to their database (at most 8 each); false: one a query",
     )
     public_url: str | None = Field(None, description="address that operators use; default http://host:port")
     operator_key: Annotated[SecretStr, Field(min_length=16)] | None = Field(

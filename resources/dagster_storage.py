@@ -25,7 +25,7 @@ from sqlalchemy import Engine, create_engine, make_url
 KEPT_CONNECTIONS: Final = 4
 """What a process keeps open between queries. The one used last is used again, so that few are ever opened."""
 
-MOST_CONNECTIONS: Final = 12
+MOST_CONNECTIONS: Final = 8
 """Of one process: more threads than that wait for each other, up to half a minute."""
 
 RECYCLED_SECONDS: Final = 1800

@@ -16,7 +16,8 @@ from resources import DatabaseResource, EnginesResource, PartitionKeyIOManager, 
 from sensors.availability import availability
 from sensors.batching import batching
 from sensors.daily import daily_tables_schedule
-from sensors.intake import inbox, intake
+from sensors.inbox import inbox
+from sensors.intake import intake
 from sensors.reaper import reaper
 from sensors.retirement import retirement
 from sensors.run_ends import run_cancelled, run_failure

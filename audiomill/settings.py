@@ -95,6 +95,11 @@ class InboxSettings(BaseModel):
     settle_seconds: Annotated[float, Field(ge=0)] = Field(
         2, description="a file of a local folder is taken when it has not changed for so long"
     )
+    watch: bool = Field(
+        True,
+        description="hear of files in a local inbox by its file system's events; false where it has none (NFS)",
+    )
+    sweep_seconds: Positive = Field(60, description="a local inbox that is watched is swept whole so often")
 
 
 class CpuSettings(BaseModel):
@@ -155,6 +160,9 @@ class DagsterSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address of the webserver")
     port: Positive = Field(3000, description="port of the webserver")
     dequeue_interval_seconds: Positive = Field(1, description="how often queued runs are looked at")
+    tick_wait_seconds: Annotated[float, Field(ge=0, le=45)] = Field(
+        45, description="how long a sensor's tick waits for work; 0: it looks every five seconds instead"
+    )
     pooled_storage: bool = Field(
         True,
         description="Dagster's processes keep connections to their database (at most 8 each); false: one a query",

@@ -1,5 +1,6 @@
 """Batching: work items become batches, and every batch that is formed gets a run."""
 
+import time
 from itertools import groupby
 
 from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, sensor
@@ -7,12 +8,18 @@ from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, Se
 from assets.batch_products import partitions_name
 from assets.jobs import RESOURCE_CLASS_TAG, batch_jobs, job_name
 from audiomill.catalogue.stages import STAGES
-from audiomill.jobs.batching import StartableBatch, form_batches, mark_requested, startable
+from audiomill.database.connection import Database
+from audiomill.jobs.batching import StartableBatch, anything_queued, form_batches, mark_requested, startable
+from audiomill.jobs.waiting import listening
+from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 BATCHES_PER_TICK = 50
 """Dagster enqueues some four runs a second, and a tick may last 60 s."""
+
+GATHER_SECONDS = 0.1
+"""After the first order of a burst: what comes with it shares its batch."""
 
 
 @sensor(
@@ -24,19 +31,20 @@ BATCHES_PER_TICK = 50
 )
 @discreet
 def batching(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SensorResult:
-    """Form, add the partition keys, ask for runs. A lost tick loses nothing.
+    """Form, add the partition keys, ask for runs. A lost tick loses nothing. At rest it listens until work comes.
 
     A batch counts as requested only in the tick after: Dagster stores this tick's cursor together with its run
     requests, so the run keys that come back in the cursor are those that Dagster surely has. A tick that is lost
     on the way asks again with the same run keys, which Dagster starts once.
     """
     asked = set(filter(None, (context.cursor or "").split(",")))
-    with database.get().session() as session:
-        known = [batch.id for batch in startable(session, limit=2 * BATCHES_PER_TICK) if batch.run_key in asked]
-        if known:
-            mark_requested(session, known)
-        form_batches(session, settings.get(), limit=BATCHES_PER_TICK)
-        waiting = startable(session, limit=BATCHES_PER_TICK)
+    given = settings.get()
+    with listening(database.get().url, given, wait=given.dagster.tick_wait_seconds > 0) as bell:
+        waiting, backlog = _look(database.get(), given, asked)
+        # What waits for a slot or for company is looked at by the next tick; nothing rings when its time comes.
+        if not waiting and not backlog and bell.wait(given.dagster.tick_wait_seconds):
+            time.sleep(GATHER_SECONDS)
+            waiting, _ = _look(database.get(), given, asked)
     # Before the requests: Dagster refuses a run for a partition that it does not know. In one call per set, since one
     # by one (`dynamic_partitions_requests`) each key costs a look-up.
     for stage, batches in groupby(sorted(waiting, key=lambda batch: batch.stage), key=lambda batch: batch.stage):
@@ -46,6 +54,16 @@ def batching(context: SensorEvaluationContext, database: DatabaseResource, setti
         skip_reason=None if waiting else "No batch is waiting for a run.",
         cursor=",".join(batch.run_key for batch in waiting),
     )
+
+
+def _look(database: Database, settings: Settings, asked: set[str]) -> tuple[list[StartableBatch], bool]:
+    """Form batches; returns those that wait for a run, and whether items are left that wait for a batch."""
+    with database.session() as session:
+        known = [batch.id for batch in startable(session, limit=2 * BATCHES_PER_TICK) if batch.run_key in asked]
+        if known:
+            mark_requested(session, known)
+        form_batches(session, settings, limit=BATCHES_PER_TICK)
+        return startable(session, limit=BATCHES_PER_TICK), anything_queued(session)
 
 
 def run_request(batch: StartableBatch) -> RunRequest:

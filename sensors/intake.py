@@ -1,7 +1,6 @@
-"""Intake: the inbox is swept for new objects, and what came in by any way is counted on the asset `recordings`."""
+"""Intake: what came in by any way is counted on the asset `recordings`. How it comes in: `inbox.py`, and the API."""
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -16,44 +15,11 @@ from dagster import (
 
 from assets.recordings import recordings
 from audiomill.jobs import tables
-from audiomill.jobs.inbox import take_page
 from ops.discretion import discreet
-from resources import DatabaseResource, SettingsResource, StoreResource
-
-TICK_SECONDS = 30.0
-"""A tick stops taking pages after so long: Dagster ends one at 60 s, and what it did would go unsaid."""
+from resources import DatabaseResource
 
 MOST_DAYS = 7
 """Days counted in one tick at most. Dagster that was down for longer leaves the days before without a count."""
-
-
-@sensor(
-    name="inbox",
-    description="Sweeps inbox/<workspace>/<recipe>/ of the object store, a folder and a bucket alike.",
-    minimum_interval_seconds=5,
-    default_status=DefaultSensorStatus.RUNNING,
-)
-@discreet
-def inbox(
-    context: SensorEvaluationContext, database: DatabaseResource, store: StoreResource, settings: SettingsResource
-) -> SensorResult:
-    """Take up to `pages_per_tick` pages, each committed by itself. The cursor is the place in the sweep."""
-    began = time.monotonic()
-    after = context.cursor or None
-    submitted = rejected = waiting = 0
-    for _ in range(settings.get().inbox.pages_per_tick):
-        tally = take_page(database.get(), store.get(), after=after, settings=settings.get())
-        submitted += tally.submitted
-        rejected += tally.rejected
-        waiting += tally.waiting
-        stuck = tally.looked_at == 0
-        after = tally.next_after
-        if after is None or stuck or time.monotonic() - began > TICK_SECONDS:
-            break
-    said = f"{submitted} submitted, {rejected} rejected, {waiting} still being written or waiting for an engine."
-    if submitted or rejected:
-        context.log.info(said)
-    return SensorResult(skip_reason=said, cursor=after or "")
 
 
 @sensor(

@@ -15,6 +15,7 @@ from audiomill.settings import Settings
 DATABASE_VARIABLE = "AUDIOMILL_DAGSTER_STORAGE_URL"
 """Where dagster.yaml finds its database: in the environment, so that no password lies in a file."""
 RESOURCE_CLASS_TAG = "audiomill/resource_class"
+SENSOR_THREADS = 16
 SUPERVISION_SLOTS = 1
 """Runs beside the batches: the daily tables."""
 
@@ -49,8 +50,8 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
         },
         # Whether a broken batch is tried again is decided by its lease, not by Dagster.
         "run_retries": {"enabled": False, "retry_on_asset_or_op_failure": False},
-        # One slow sensor must not hold up the others.
-        "sensors": {"use_threads": True, "num_workers": 4},
+        # A thread for every sensor: two of them wait for work, and a slow one must not hold up the others.
+        "sensors": {"use_threads": True, "num_workers": SENSOR_THREADS},
         "schedules": {"use_threads": True, "num_workers": 2},
         # A sensor ticks every few seconds: its skipped ticks would be most of the database.
         "retention": {

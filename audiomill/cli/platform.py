@@ -29,6 +29,7 @@ from audiomill.database.connection import Database, dagster_database_url, databa
 from audiomill.database.embedded import running_server, uses_embedded
 from audiomill.database.migrate import upgrade
 from audiomill.errors import ConfigurationError, OperatorError
+from audiomill.jobs.waiting import stop_mark
 from audiomill.operators.guard import require_public_address
 from audiomill.settings import Settings
 
@@ -69,6 +70,7 @@ class Platform:
         """Everything up to running programs. Raises ConfigurationError before anything is changed."""
         self._lock.acquire(self.purpose)
         try:
+            stop_mark(self.settings).unlink(missing_ok=True)
             if ended := end_leftovers(self.data_dir):
                 self.tell(f"Ended {ended} processes that an earlier start had left behind.")
             self._require_ports()
@@ -121,6 +123,8 @@ class Platform:
                 process.wait()
         if self._supervisor is not None:
             if self._supervisor.poll() is None:
+                # Ticks that wait for work end: the daemon, which is stopped first, waits for its ticks.
+                stop_mark(self.settings).touch()
                 self._supervisor.send_signal(signal.SIGTERM)
                 try:
                     self._supervisor.wait(timeout=STOP_SECONDS)
@@ -129,6 +133,7 @@ class Platform:
                     self._supervisor.kill()
                     self._supervisor.wait()
             self._supervisor = None
+        stop_mark(self.settings).unlink(missing_ok=True)
         end_leftovers(self.data_dir)
         if uses_embedded(self.settings) and (server := running_server(self.settings)):
             server.stop()

@@ -11,7 +11,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiomill.cli.instance import DATABASE_VARIABLE, dagster_home
+from audiomill.cli.instance import DATABASE_VARIABLE, SENSOR_THREADS, dagster_home
 from audiomill.cli.sockets import code_server_socket
 from audiomill.settings import Settings
 
@@ -19,6 +19,7 @@ MARK = "AUDIOMILL_PLATFORM"
 """Environment variable that every process of a platform carries: its data directory. Leftovers are found by it."""
 LOG_BYTES = "10MB"
 LOG_FILES = 5
+CODE_SERVER_THREADS = 2 * SENSOR_THREADS
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
         "definitions",
         "--socket",
         str(code_server_socket(settings.data_dir)),
+        # Ticks that wait hold a thread each; gRPC's own number is that of the cores and four.
+        "--max-workers",
+        str(CODE_SERVER_THREADS),
     )
     listed = [
         Program("code-server", (script("dagster"), *code_server), 20, 20),

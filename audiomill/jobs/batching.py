@@ -198,3 +198,8 @@ def mark_requested(session: Session, batch_ids: Sequence[str]) -> None:
         text("UPDATE batches SET requested_at = clock_timestamp() WHERE id = ANY(:ids) AND state = 'formed'"),
         {"ids": list(batch_ids)},
     )
+
+
+def anything_queued(session: Session) -> bool:
+    """Whether an item waits for a batch: for a slot, or for company."""
+    return bool(session.scalar(text("SELECT EXISTS (SELECT 1 FROM work_items WHERE state = 'queued')")))

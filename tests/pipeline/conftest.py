@@ -43,6 +43,8 @@ def definitions(settings: Settings) -> Iterator[Definitions]:
         environment.setenv("AUDIOMILL_DATABASE__DAGSTER_URL", settings.database.dagster_url or "")
         environment.setenv("AUDIOMILL_ENGINES__EXTRA", json.dumps(settings.engines.extra))
         environment.setenv("AUDIOMILL_INBOX__SETTLE_SECONDS", "0")
+        # Ticks by hand do not wait; test_sensors_wait.py has those that do.
+        environment.setenv("AUDIOMILL_DAGSTER__TICK_WAIT_SECONDS", "0")
         get_settings.cache_clear()
         yield defs
     get_settings.cache_clear()

@@ -1,0 +1,100 @@
+"""Waiting for work: a sensor's tick that listens until something is queued, instead of many ticks that look.
+
+PostgreSQL's triggers tell (migration 0007), so nothing is polled. Not here: what is done with the work, and following
+single jobs (`listening.py`).
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import structlog
+from psycopg import sql
+
+from audiomill.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "audiomill_work"
+"""PostgreSQL's NOTIFY channel: an item was queued, or a batch needs a run. The payload is empty."""
+
+CONNECT_SECONDS = 5
+"""How long connecting may take."""
+
+LOOK_SECONDS = 0.5
+"""How often a wait looks whether this process, or the platform, is asked to stop."""
+
+APPLICATION_NAME = "audiomill-waiting"
+"""What an operator sees in `pg_stat_activity`."""
+
+process_stops = threading.Event()
+"""Set when this process is asked to end: who waits returns."""
+
+
+def stop_mark(settings: Settings) -> Path:
+    """The file that says that the platform of this data directory is being stopped."""
+    return settings.data_dir / "stopping"
+
+
+def asked_to_stop(settings: Settings) -> bool:
+    """Whether this process or its platform is being stopped: no tick may keep them from it."""
+    return process_stops.is_set() or stop_mark(settings).exists()
+
+
+class Bell:
+    """Rings when there may be work. Made by `listening`, before one looks: what comes after that look rings."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]] | None, settings: Settings) -> None:
+        self._connection = connection
+        self._settings = settings
+
+    def wait(self, seconds: float) -> bool:
+        """Until it rings; False when nothing rang within that time, or waiting ended for another reason.
+
+        A lost connection and a stop end the wait: the next tick listens anew.
+        """
+        if self._connection is None:
+            return False
+        deadline = time.monotonic() + seconds
+        try:
+            while (left := deadline - time.monotonic()) > 0 and not asked_to_stop(self._settings):
+                for _ in self._connection.notifies(timeout=min(LOOK_SECONDS, left), stop_after=1):
+                    return True
+        except (psycopg.Error, OSError) as error:
+            log.warning("waiting_ended", error=type(error).__name__)
+        return False
+
+
+@contextmanager
+def listening(url: str, settings: Settings, *, wait: bool = True) -> Iterator[Bell]:
+    """A bell of its own connection, which goes past PgBouncer where `direct_url` says so.
+
+    `url`: of audiomill's database. Where nobody can be heard, or with `wait` false, the bell never rings and does not
+    wait.
+    """
+    if not wait:
+        yield Bell(None, settings)
+        return
+    try:
+        connection = psycopg.connect(
+            settings.database.direct_url or url,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            application_name=APPLICATION_NAME,
+            # A server that vanished without a word: the wait must end with the tick, not after the kernel's two hours.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+    except (psycopg.Error, OSError) as error:
+        log.warning("nobody_to_listen_to", error=type(error).__name__)
+        yield Bell(None, settings)
+        return
+    try:
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+        yield Bell(connection, settings)
+    finally:
+        connection.close()

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from audiomill.data_dir import default_data_dir
+
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 MOST_JOBS_PER_SUBMISSION = 10_000
@@ -190,8 +192,9 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(
-        default_factory=lambda: Path.home() / ".audiomill",
-        description="database, store, models, keys, logs and Dagster's home live below",
+        default_factory=default_data_dir,
+        description="database, store, models, keys, logs and Dagster's home live below; default: .audiomill of the "
+        "checkout or of your home, whichever is in use",
     )
     secret: SecretStr | None = Field(
         None, description="signs URLs of the local store; default: made once under <data_dir>/keys"

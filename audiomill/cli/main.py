@@ -35,6 +35,7 @@ app.add_typer(database.db_app, name="db")
 
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of errors.", envvar="AUDIOMILL_DEBUG")
@@ -45,6 +46,10 @@ def options(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     """Options of all commands; given to the settings, and to every process that is started, by the environment."""
+    if context.invoked_subcommand != "submit":
+        # What a command leaves in the data directory is its user's alone. What `submit` fetches is for them to decide.
+        before = os.umask(0o077)
+        context.call_on_close(lambda: os.umask(before))
     if version:
         from audiomill import __version__  # noqa: PLC0415 - only here
 

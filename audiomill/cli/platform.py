@@ -25,8 +25,9 @@ from audiomill.cli.supervision import (
     programs,
     script,
 )
+from audiomill.data_dir import make_private
 from audiomill.database.connection import Database, dagster_database_url, database_url
-from audiomill.database.embedded import running_server, uses_embedded
+from audiomill.database.embedded import running_server, system_user, uses_embedded
 from audiomill.database.migrate import upgrade
 from audiomill.errors import ConfigurationError, OperatorError
 from audiomill.jobs.waiting import stop_mark
@@ -55,6 +56,7 @@ class Platform:
     _fetching: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _environment: dict[str, str] = field(default_factory=dict, init=False)
     _socket: Path = field(init=False)
+    _umask: int = field(default=0o022, init=False)
 
     def __post_init__(self) -> None:
         self.settings = self.settings.model_copy(update={"data_dir": self.settings.data_dir.resolve()})
@@ -69,13 +71,16 @@ class Platform:
     def start(self) -> None:
         """Everything up to running programs. Raises ConfigurationError before anything is changed."""
         self._lock.acquire(self.purpose)
+        # All that it and its programs write is its user's alone.
+        self._umask = os.umask(0o077)
         try:
             stop_mark(self.settings).unlink(missing_ok=True)
             if ended := end_leftovers(self.data_dir):
                 self.tell(f"Ended {ended} processes that an earlier start had left behind.")
             self._require_ports()
+            make_private(self.data_dir, passable=uses_embedded(self.settings) and system_user() is not None)
             for folder in ("logs", "dagster", "keys"):
-                (self.data_dir / folder).mkdir(parents=True, exist_ok=True, mode=0o700 if folder == "keys" else 0o755)
+                (self.data_dir / folder).mkdir(exist_ok=True)
             environment = self._prepare()
             self._start_supervisor(environment)
         except BaseException:
@@ -116,7 +121,10 @@ class Platform:
         return None
 
     def stop(self) -> None:
-        """Stop all programs, PostgreSQL last. Harmless when nothing runs."""
+        """Stop all programs, PostgreSQL last. Harmless when nothing was started by this object."""
+        if not self._lock.held:
+            # `start()` was refused: what runs here is another's.
+            return
         for process in (self._report, self._fetching):
             if process is not None and process.poll() is None:
                 process.kill()
@@ -139,6 +147,7 @@ class Platform:
             server.stop()
         (self.data_dir / "up.json").unlink(missing_ok=True)
         self._lock.release()
+        os.umask(self._umask)
 
     def _require_ports(self) -> None:
         require_public_address(self.settings)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ from audiomill.cli.supervision import MARK
 from audiomill.errors import ConfigurationError
 
 TERM_SECONDS = 10
+_LOOKS = 10
 
 
 class StartLock:
@@ -22,17 +24,15 @@ class StartLock:
 
     def acquire(self, purpose: str) -> None:
         """Raises ConfigurationError that names the holder."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
             raise ConfigurationError(
                 f"{self._path.parent} is in use by {holder}. Stop it first, or give another AUDIOMILL_DATA_DIR.",
                 code="already_running",
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"`audiomill {purpose}` (process {os.getpid()})".encode(), 0)
         self._descriptor = descriptor
@@ -41,11 +41,28 @@ class StartLock:
         """Whether a platform, not a short command, holds it now or held it last."""
         return "`audiomill command`" not in self._path.read_text(errors="replace")
 
+    @property
+    def held(self) -> bool:
+        """Whether this object holds it."""
+        return self._descriptor is not None
+
     def release(self) -> None:
         """Let the next one in."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether it is ours now. Whoever only looks (audiomill/data_dir.py) holds it for a moment: that is waited for."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def require_free_port(host: str, port: int, what: str, setting: str) -> None:

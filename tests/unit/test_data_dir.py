@@ -1,0 +1,102 @@
+"""Which data directory is meant, what runs on it, and that it is closed to others."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from audiomill import data_dir as module
+from audiomill.cli.platform import Platform
+from audiomill.cli.processes import StartLock
+from audiomill.data_dir import default_data_dir, make_private, running_platform
+from audiomill.errors import ConfigurationError
+from audiomill.settings import Settings
+from tests.fakes.another_user import as_nobody
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A checkout's data directory and a home's."""
+    checkout, home = tmp_path / "checkout", tmp_path / "home"
+    for folder in (checkout, home):
+        folder.mkdir()
+    for name in ("Makefile", "pyproject.toml"):
+        (checkout / name).touch()
+    monkeypatch.setattr(module, "_CHECKOUT", checkout)
+    monkeypatch.setenv("HOME", str(home))
+    return checkout / ".audiomill", home / ".audiomill"
+
+
+def running(folder):
+    folder.mkdir()
+    lock = StartLock(folder)
+    lock.acquire("up")
+    (folder / "up.json").write_text(json.dumps({"pid": os.getpid(), "api": "http://a:1", "dagster": "http://a:2"}))
+    return lock
+
+
+def test_checkout_s_is_the_first(places):
+    assert default_data_dir() == places[0]
+
+
+def test_home_s_where_there_is_no_checkout(places):
+    (places[0].parent / "Makefile").unlink()
+    assert default_data_dir() == places[1]
+
+
+def test_the_one_that_was_used(places):
+    (places[1] / "keys").mkdir(parents=True)
+    assert default_data_dir() == places[1]
+    (places[0] / "postgres").mkdir(parents=True)
+    assert default_data_dir() == places[0]
+
+
+def test_the_one_on_which_a_platform_runs_goes_first(places):
+    (places[0] / "postgres").mkdir(parents=True)
+    lock = running(places[1])
+    assert default_data_dir() == places[1]
+    assert running_platform(places[1]).api_url == "http://a:1"
+    lock.release()
+    assert running_platform(places[1]) is None, "killed: its file stayed"
+    assert default_data_dir() == places[0]
+
+
+def test_a_short_command_is_no_platform(places):
+    running(places[1]).release()
+    lock = StartLock(places[1])
+    lock.acquire("command")
+    assert running_platform(places[1]) is None
+    lock.release()
+
+
+def test_closed_to_others(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "store" / "outputs").mkdir(parents=True)
+    (folder / "store" / "outputs" / "text.txt").write_text("private")
+    (folder / "up.json").write_text("{}")
+    for path in (tmp_path, folder, folder / "store", folder / "store" / "outputs"):
+        path.chmod(0o755)
+    for path in (folder / "store" / "outputs" / "text.txt", folder / "up.json"):
+        path.chmod(0o644)
+    make_private(folder, passable=True)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o711
+    make_private(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in ("store/outputs/text.txt", "up.json"):
+        assert "PermissionError" in as_nobody((folder / path).read_text)
+    make_private(folder, passable=True)
+    for path in ("store/outputs/text.txt", "up.json"):
+        assert "PermissionError" in as_nobody((folder / path).read_text)
+    assert "PermissionError" in as_nobody(lambda: list(folder.iterdir()))
+
+
+def test_a_refused_start_stops_nothing(tmp_path):
+    """`make demo` beside `make up`: what runs is not ours to stop."""
+    lock = running(tmp_path / "data")
+    platform = Platform(Settings(data_dir=tmp_path / "data"), purpose="demo")
+    with pytest.raises(ConfigurationError, match="in use by"):
+        platform.start()
+    platform.stop()
+    assert running_platform(tmp_path / "data") is not None
+    lock.release()

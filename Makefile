@@ -7,10 +7,6 @@ TORCH_VENV := .venv-torch
 BIN := $(CURDIR)/$(VENV)/bin
 TORCH_BIN := $(CURDIR)/$(TORCH_VENV)/bin
 
-# Everything that a demo or `make up` makes stays in the checkout, unless you say otherwise.
-AUDIOMILL_DATA_DIR ?= $(CURDIR)/.audiomill
-export AUDIOMILL_DATA_DIR
-
 # Of `make demo`. FILES is split by the shell, quotes and globs included: FILES="a.wav 'b c.mp3' folder/*.flac"
 FILES ?=
 RECIPE ?= transcribe
@@ -19,7 +15,7 @@ KEEP ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-torch check constraints clean
+.PHONY: help demo up test test-torch check constraints clean purge
 .DELETE_ON_ERROR:
 
 help:
@@ -29,7 +25,8 @@ help:
 	@echo "make test-torch  the tests of the engines that need torch, in an environment of their own"
 	@echo "make check       ruff, mypy, import-linter"
 	@echo "make constraints write constraints.txt anew from the newest versions that fit together"
-	@echo "make clean       remove environments and what tests and demos left"
+	@echo "make clean       remove environments, caches and demo-output; the platform's data stays"
+	@echo "make purge       delete the platform's data: database, results, keys. Asks first"
 
 define require_python
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Install Python 3.11, or: make $@ PYTHON=python3.11"; exit 1; }
@@ -89,7 +86,12 @@ constraints:
 	mv constraints.txt.new constraints.txt
 	rm -rf .venv-constraints
 
+# Of a platform (its database, results and keys) nothing: that is `make purge`.
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) .venv-constraints demo-output .audiomill build dist
+	rm -rf $(VENV) $(TORCH_VENV) .venv-constraints demo-output build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -not -path './.audiomill/*' -exec rm -rf {} +
+
+# Asks first, and refuses while a platform runs.
+purge: $(VENV)/.installed
+	$(BIN)/audiomill purge

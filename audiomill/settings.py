@@ -4,15 +4,21 @@ Read from the environment: `AUDIOMILL_<SECTION>__<FIELD>`, for example `AUDIOMIL
 """
 
 import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from audiomill.data_dir import default_data_dir
+from audiomill.errors import ConfigurationError
 
+PREFIX = "AUDIOMILL_"
+NOT_SETTINGS = frozenset(PREFIX + name for name in ("API_KEY", "API_URL", "DEBUG", "PLATFORM", "DAGSTER_STORAGE_URL"))
+"""Names with our prefix that others read: the command line, supervised programs, Dagster."""
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 MOST_JOBS_PER_SUBMISSION = 10_000
@@ -188,7 +194,7 @@ class Settings(BaseSettings):
     """All settings. Build one with `get_settings()`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AUDIOMILL_", env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", hide_input_in_errors=True
     )
 
     data_dir: Path = Field(
@@ -237,5 +243,33 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read once from the environment."""
-    return Settings()
+    """The settings of this process, read once from the environment. Raises ConfigurationError with what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_sentence(each["loc"], each["msg"]) for each in error.errors())) from None
+    except SettingsError as error:
+        # Not JSON where JSON is expected: the library names the section, and no more.
+        raise ConfigurationError(
+            f'A list in the environment is no JSON: {str(error).partition(" from ")[0]}. Lists read ["a", "b"].'
+        ) from None
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    # The value is not shown: it may be a password.
+    name = PREFIX + "__".join(str(part).upper() for part in location if isinstance(part, str))
+    return f"{name}: {message[:1].lower()}{message[1:]}."
+
+
+def unknown_settings(environment: Iterable[str]) -> list[tuple[str, str | None]]:
+    """Names that look like settings and are none, each with the name that was probably meant."""
+    known = {*_names(Settings, PREFIX), *NOT_SETTINGS}
+    found = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return [(name, next(iter(get_close_matches(name.upper(), known, n=1, cutoff=0.75)), None)) for name in found]
+
+
+def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for field, info in model.model_fields.items():
+        yield prefix + field.upper()
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _names(info.annotation, f"{prefix}{field.upper()}__")

@@ -6,7 +6,7 @@ import typer
 
 from audiomill.cli.console import SentenceGroup, err, out, show_table
 from audiomill.cli.database import open_database
-from audiomill.settings import get_settings
+from audiomill.cli.installation import current_settings, require_installation
 
 keys_app = typer.Typer(cls=SentenceGroup, help="API keys.", no_args_is_help=True)
 workspaces_app = typer.Typer(cls=SentenceGroup, help="Workspaces (tenants).", no_args_is_help=True)
@@ -58,9 +58,12 @@ def operator() -> None:
     """The key of Dagster's UI, alone on its line, and a link that logs in once."""
     from audiomill.operators.key import login_url, operator_key  # noqa: PLC0415 - as above
 
-    err.print(f"Log in within an hour, once: {login_url(get_settings())}", markup=False)
+    settings = current_settings()
+    if settings.dagster.operator_key is None:
+        require_installation(settings)
+    err.print(f"Log in within an hour, once: {login_url(settings)}", markup=False)
     err.print("Or by the operator key:")
-    out.print(operator_key(get_settings()), markup=False)
+    out.print(operator_key(settings), markup=False)
 
 
 @workspaces_app.command("add")

@@ -107,10 +107,6 @@ class ApiClient:
         """Cancel a job."""
         return self._call("DELETE", f"/v1/jobs/{quote(job_id)}")
 
-    def receipt_keys(self) -> dict[str, str]:
-        """Public receipt keys (PEM) by key id."""
-        return receipt_keys_of(self._call("GET", "/v1/receipt-keys"))
-
     def follow(self, job_id: str, on_event: Callable[[JobEvent], None]) -> str:
         """Call `on_event` with what happened and happens until the job ends; returns its last state.
 
@@ -177,11 +173,6 @@ class ApiClient:
         if not isinstance(answer, dict):
             raise OperatorError(f"The API at {self.base_url} answered {path} with something else than an object.")
         return answer
-
-
-def receipt_keys_of(answer: dict[str, Any]) -> dict[str, str]:
-    """Key id to PEM from the answer of GET /v1/receipt-keys."""
-    return {str(key["key_id"]): str(key["public_key_pem"]) for key in answer["keys"]}
 
 
 def _tried(call: Callable[[], httpx.Response], what: str) -> httpx.Response:

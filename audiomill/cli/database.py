@@ -22,19 +22,26 @@ WAIT_SECONDS = 60.0
 
 
 @contextmanager
-def open_database(*, upgraded: bool = True) -> Iterator["Database"]:
-    """The installation's database for one command.
+def open_database(*, upgraded: bool = True, may_make: bool = False) -> Iterator["Database"]:
+    """The installation's database for one command. `may_make`: also where there was none.
 
     Where the embedded server does not run, it is started for the command and stopped after it, under the start lock,
     so that no platform adopts it meanwhile.
     """
+    from audiomill.cli.installation import require_installation  # noqa: PLC0415 - as below
     from audiomill.cli.processes import StartLock  # noqa: PLC0415 - SQLAlchemy and psutil: not for --help
+    from audiomill.database.checking import check_databases  # noqa: PLC0415 - as above
     from audiomill.database.connection import Database  # noqa: PLC0415 - as above
     from audiomill.database.embedded import running_server, uses_embedded  # noqa: PLC0415 - as above
     from audiomill.database.migrate import upgrade  # noqa: PLC0415 - as above
     from audiomill.errors import ConfigurationError  # noqa: PLC0415 - as above
 
     settings = get_settings()
+    if uses_embedded(settings):
+        if not may_make:
+            require_installation(settings)
+    else:
+        check_databases(settings)
     lock = StartLock(settings.data_dir)
     mine = False
     deadline = time.monotonic() + WAIT_SECONDS
@@ -88,6 +95,6 @@ def upgrade_tables() -> None:
     """Bring the tables to this version."""
     from audiomill.database.migrate import upgrade  # noqa: PLC0415 - as above
 
-    with open_database(upgraded=False) as database:
+    with open_database(upgraded=False, may_make=True) as database:
         upgrade(database.engine)
     out.print("The tables are up to date.")

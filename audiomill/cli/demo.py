@@ -10,6 +10,7 @@ import typer
 
 from audiomill.cli.console import err, fail, out, printable, show_table
 from audiomill.cli.up import WATCH_SECONDS, stop_requests
+from audiomill.data_dir import running_platform
 from audiomill.formats import RECEIPT_SUFFIX, is_receipt
 from audiomill.settings import Settings, get_settings
 
@@ -47,12 +48,18 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the results go.")] = Path("demo-output"),
     text: Annotated[str, typer.Option("--text", help="What to speak when no files are given.")] = TEXT,
 ) -> None:
-    """Start the platform, run files through it, fetch and verify the results, stop the platform."""
+    """Start the platform, run files through it, fetch and verify the results, stop the platform.
+
+    Where a platform runs already, that one is used, and left running.
+    """
     from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
     from audiomill.cli.submitting import files_of  # noqa: PLC0415 - as above
     from audiomill.operators.key import login_url  # noqa: PLC0415 - as above
 
     paths = files_of(files) if files else []
+    if running_platform(get_settings().data_dir) is not None:
+        _beside(paths, recipe, output, text)
+        return
     settings = _own_settings()
     note = _weights_note(settings)
     platform = Platform(settings, purpose="demo", tell=err.print)
@@ -77,6 +84,17 @@ def demo(
             platform.stop()
     if asked.is_set() and not outcomes:
         raise typer.Exit(130)
+    if any(outcome.problem for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _beside(paths: list[Path], recipe: str, output: Path, text: str) -> None:
+    """The demo on the platform that runs: nothing is started, so nothing is stopped."""
+    from audiomill.cli.installation import current_settings, place  # noqa: PLC0415 - as above
+
+    err.print(f"A platform runs already: the demo uses it. {place()}", markup=False)
+    outcomes = _run(current_settings(), paths, recipe, output, text)
+    _show(outcomes, None)
     if any(outcome.problem for outcome in outcomes):
         raise typer.Exit(1)
 

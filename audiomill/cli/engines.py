@@ -9,6 +9,8 @@ import typer
 
 from audiomill.cli.console import SentenceGroup, err, fail, out, printable, show_table
 from audiomill.cli.database import open_database
+from audiomill.cli.installation import place
+from audiomill.data_dir import is_used
 from audiomill.errors import AudiomillError
 from audiomill.settings import get_settings
 
@@ -91,6 +93,7 @@ def doctor() -> None:
     from audiomill.engines import registry  # noqa: PLC0415 - as above
 
     settings = get_settings()
+    out.print(place(), markup=False)
     rows = registry.available(settings)
     show_table(
         ("task", "engine", "model", "on", "can run", "lacks"),
@@ -119,15 +122,17 @@ def _checks(settings: "Settings") -> Iterator[tuple[str, bool, str]]:
     yield "Python", sys.version_info[:2] == (3, 11), sys.version.split()[0]
     for package in ("audiomill", "dagster", "fastapi", "sqlalchemy", "faster-whisper", "ctranslate2", "av"):
         yield package, True, version(package)
-    yield "database", *_database()
+    yield "database", *_database(settings)
     yield "store", *_store(settings)
     # Not reaching it is no fault: it is only needed to fetch weights.
     yield "model hub", True, _hub(settings)
 
 
-def _database() -> tuple[bool, str]:
+def _database(settings: "Settings") -> tuple[bool, str]:
     from sqlalchemy import text  # noqa: PLC0415 - as above
 
+    if settings.database.url is None and not is_used(settings.data_dir):
+        return True, "none yet: `audiomill up` makes it"
     try:
         with open_database() as database, database.session() as session:
             return True, f"PostgreSQL {session.scalar(text('SHOW server_version'))}"
@@ -138,6 +143,8 @@ def _database() -> tuple[bool, str]:
 def _store(settings: "Settings") -> tuple[bool, str]:
     from audiomill.storage.factory import local_root, open_store  # noqa: PLC0415 - as above
 
+    if settings.storage.kind == "local" and not local_root(settings).exists():
+        return True, "none yet: `audiomill up` makes it"
     try:
         open_store(settings).ready()
     except AudiomillError as error:

@@ -7,7 +7,7 @@ import typer
 
 from audiomill.cli.console import SentenceGroup, err, out, printable, show_table
 from audiomill.cli.database import open_database
-from audiomill.settings import get_settings
+from audiomill.cli.installation import current_settings
 
 if TYPE_CHECKING:
     from audiomill.jobs.queries import JobView
@@ -61,7 +61,7 @@ def show(job_id: JobId) -> None:
 
     with open_database() as database, database.session() as session:
         view = queries.get_job(session, None, job_id)
-    run_url = f"{get_settings().dagster_ui_url}/runs/{view.run_id}" if view.run_id else None
+    run_url = f"{current_settings().dagster_ui_url}/runs/{view.run_id}" if view.run_id else None
     fields = (
         ("job", view.id), ("workspace", view.workspace_id), ("submission", view.submission_id),
         ("file", view.filename), ("recipe", view.recipe), ("engine", _engine(view)),

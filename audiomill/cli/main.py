@@ -1,15 +1,31 @@
 """The audiomill command: its groups put together. Each group has a file of its own; nothing heavy is imported here."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from audiomill.cli import accounts, database, demo, engines, inbox, jobs, models, submit, up, verify
-from audiomill.cli.console import SentenceGroup, out
+from audiomill.cli.console import SentenceGroup, err, out
+from audiomill.cli.installation import place
+from audiomill.cli.supervision import MARK
+from audiomill.errors import ConfigurationError
+
+
+class MainGroup(SentenceGroup):
+    """The whole command: its help says which installation is meant."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer keeps its click to itself
+        """The help, and where everything is."""
+        super().format_help(ctx, formatter)
+        try:
+            out.print(place(), markup=False)
+        except ConfigurationError as error:
+            err.print(error.message, style="red", markup=False)
+
 
 app = typer.Typer(
-    cls=SentenceGroup,
+    cls=MainGroup,
     name="audiomill",
     help="Batch audio processing on Dagster: recordings and texts in, transcripts and voices out, each with a receipt.",
     no_args_is_help=True,
@@ -18,6 +34,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("status")(up.status)
+app.command("purge")(up.purge)
 app.command("demo")(demo.demo)
 app.command("submit")(submit.submit)
 app.command("verify")(verify.verify)
@@ -55,6 +72,9 @@ def options(
 
         out.print(f"audiomill {__version__}")
         raise typer.Exit
+    if MARK not in os.environ:
+        # A program of a platform: `up` has said it.
+        _tell_unknown_settings()
     if debug:
         os.environ["AUDIOMILL_DEBUG"] = "1"
     if data_dir is not None:
@@ -62,6 +82,14 @@ def options(
 
         os.environ["AUDIOMILL_DATA_DIR"] = data_dir
         get_settings.cache_clear()
+
+
+def _tell_unknown_settings() -> None:
+    from audiomill.settings import unknown_settings  # noqa: PLC0415 - pydantic
+
+    for name, meant in unknown_settings(os.environ):
+        hint = f" Did you mean {meant}?" if meant else ""
+        err.print(f"There is no setting {name}: it does nothing.{hint}", style="yellow", markup=False)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,15 @@ from audiomill.cli.supervision import (
     script,
 )
 from audiomill.data_dir import make_private
+from audiomill.database.checking import check_databases
 from audiomill.database.connection import Database, dagster_database_url, database_url
 from audiomill.database.embedded import running_server, system_user, uses_embedded
 from audiomill.database.migrate import upgrade
-from audiomill.errors import ConfigurationError, OperatorError
+from audiomill.errors import AudiomillError, ConfigurationError, NotFound, OperatorError
 from audiomill.jobs.waiting import stop_mark
 from audiomill.operators.guard import require_public_address
 from audiomill.settings import Settings
+from audiomill.storage.factory import open_store
 
 READY_SECONDS = 180.0
 STOP_SECONDS = 150.0
@@ -77,7 +79,7 @@ class Platform:
             stop_mark(self.settings).unlink(missing_ok=True)
             if ended := end_leftovers(self.data_dir):
                 self.tell(f"Ended {ended} processes that an earlier start had left behind.")
-            self._require_ports()
+            self._require_settings()
             make_private(self.data_dir, passable=uses_embedded(self.settings) and system_user() is not None)
             for folder in ("logs", "dagster", "keys"):
                 (self.data_dir / folder).mkdir(exist_ok=True)
@@ -149,11 +151,26 @@ class Platform:
         self._lock.release()
         os.umask(self._umask)
 
-    def _require_ports(self) -> None:
+    def _require_settings(self) -> None:
         require_public_address(self.settings)
+        check_databases(self.settings)
+        if self.settings.storage.kind == "s3":
+            self._require_bucket()
         api, dagster = self.settings.api, self.settings.dagster
         require_free_port(api.host, api.port, "The API", "AUDIOMILL_API__PORT")
         require_free_port(dagster.host, dagster.port, "Dagster's webserver", "AUDIOMILL_DAGSTER__PORT")
+
+    def _require_bucket(self) -> None:
+        storage = self.settings.storage
+        try:
+            open_store(self.settings).ready()
+        except AudiomillError as error:
+            absent = isinstance(error, NotFound) or "NoSuchBucket" in error.message
+            why = "it is not there" if absent else error.message.rstrip(".")
+            raise ConfigurationError(
+                f"The bucket {storage.bucket!r} at {storage.endpoint_url or 'AWS'} cannot be used: {why}. The settings "
+                "are AUDIOMILL_STORAGE__BUCKET and those beside it; the credentials are boto3's."
+            ) from error
 
     def _prepare(self) -> dict[str, str]:
         """Database, tables, default workspace, Dagster's home; returns the programs' environment."""

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from audiomill.cli.console import err, fail, out, show_table
+from audiomill.cli.installation import current_settings
 from audiomill.settings import get_settings
 
+INTERRUPTED = 130
 ApiUrl = Annotated[str | None, typer.Option("--api", help="Address of the API; default: this installation's.")]
 ApiKey = Annotated[
     str | None,
@@ -22,7 +24,7 @@ def connection(api: str | None, key: str | None) -> tuple[str, str]:
     """Address and key of the API, or the end of the command with a sentence."""
     if not key:
         fail("There is no API key. Make one with `audiomill keys create`, and set AUDIOMILL_API_KEY.")
-    return (api or os.environ.get("AUDIOMILL_API_URL") or get_settings().api_url).rstrip("/"), key
+    return (api or os.environ.get("AUDIOMILL_API_URL") or current_settings().api_url).rstrip("/"), key
 
 
 def parameters_of(pairs: list[str]) -> dict[str, Any]:
@@ -68,8 +70,12 @@ def submit(
     if again:
         place.unlink(missing_ok=True)
     with ApiClient(base_url, key) as client:
-        with Journal(place) as journal:
-            ordered = send_and_order(client, files, recipe=recipe, parameters=parameters, journal=journal)
+        try:
+            with Journal(place) as journal:
+                ordered = send_and_order(client, files, recipe=recipe, parameters=parameters, journal=journal)
+        except KeyboardInterrupt:
+            err.print("Stopped. What was sent and ordered is remembered: the same command goes on from there.")
+            raise typer.Exit(INTERRUPTED) from None
         if before := sum(each.again for each in ordered):
             err.print(f"{before} of {len(ordered)} files had been ordered before (--again orders them anew).")
         if wait is False:
@@ -84,17 +90,36 @@ def submit(
 def _finish(client: Any, ordered: list[Any], download: Path | None) -> bool:  # noqa: ANN401 - imported late
     from audiomill.cli.submitting import download_outputs, folder_names, follow_all  # noqa: PLC0415 - as above
 
-    follow_all(client, [(each.path.name, each.job_id) for each in ordered if each.job_id])
-    rows, failed = [], False
     names = folder_names([each.path for each in ordered])
-    for each, name in zip(ordered, names, strict=True):
-        job = client.job(each.job_id) if each.job_id else None
-        state = job["state"] if job else "refused"
-        remark = each.reason if job is None else job["failure_reason"] or ""
-        if job is not None and state == "complete" and download is not None:
-            remark = f"{len(download_outputs(client, job, download / name))} files in {download / name}"
-        failed |= state != "complete"
+    places = {each.job_id: name for each, name in zip(ordered, names, strict=True) if each.job_id}
+    named = {each.job_id: each.path.name for each in ordered if each.job_id}
+    ended: dict[str, tuple[str, str]] = {}
+
+    def take(job_id: str) -> None:
+        """What is complete is fetched as it comes: whoever stops here has it."""
+        job = client.job(job_id)
+        remark = job["failure_reason"] or ""
+        if job["state"] == "complete" and download is not None:
+            folder = download / places[job_id]
+            remark = f"{len(download_outputs(client, job, folder))} files in {folder}"
+        ended[job_id] = (job["state"], remark)
+
+    stopped = False
+    try:
+        follow_all(client, [(name, job_id) for job_id, name in named.items()], take)
+    except KeyboardInterrupt:
+        stopped = True
+    rows = []
+    for each in ordered:
+        state, remark = ended.get(each.job_id, ("goes on", "")) if each.job_id else ("refused", each.reason)
         rows.append((each.path, each.job_id, state, remark))
     show_table(("file", "job", "state", ""), rows)
-    out.print(f"{sum(row[2] == 'complete' for row in rows)} of {len(rows)} complete.")
-    return failed
+    complete = sum(state == "complete" for _, _, state, _ in rows)
+    out.print(f"{complete} of {len(rows)} complete.")
+    if stopped:
+        err.print(
+            f"Stopped. {len(named) - len(ended)} of {len(named)} jobs go on without this command; the same command "
+            "takes them up again, and orders nothing twice."
+        )
+        raise typer.Exit(INTERRUPTED)
+    return bool(complete < len(rows))

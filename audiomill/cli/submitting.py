@@ -1,13 +1,13 @@
 """Files to jobs to results, by the API, for `submit` and `demo`. Shows progress bars; prints no tables."""
 
 import glob
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -16,6 +16,7 @@ from audiomill.cli.console import err, printable
 from audiomill.cli.journal import Intent, Journal, fingerprint
 from audiomill.errors import BadRequest, CustomerError, NotFound
 
+Item = TypeVar("Item")
 SEND_THREADS = 4
 FOLLOW_THREADS = 8
 JOBS_PER_ORDER = 100
@@ -122,9 +123,7 @@ def _send(client: ApiClient, paths: Sequence[Path], prints: dict[Path, str], jou
                 with lock:
                     journal.uploaded(file, upload_id)
 
-        with ThreadPoolExecutor(SEND_THREADS) as pool:
-            # list(): the first error of a thread is raised here.
-            list(pool.map(send, paths))
+        in_threads(send, paths, SEND_THREADS)
     return reasons
 
 
@@ -145,7 +144,7 @@ def follow_all(
     client: ApiClient, named: Sequence[tuple[str, str]], on_end: Callable[[str], None] = lambda _: None
 ) -> None:
     """Follow jobs (name, job id) to their ends with a bar each; `on_end` gets each job id as it ends."""
-    with progress_bars() as progress, ThreadPoolExecutor(FOLLOW_THREADS) as pool:
+    with progress_bars() as progress:
         whole = progress.add_task(f"{len(named)} jobs", total=len(named), note="")
 
         def follow(item: tuple[str, str]) -> None:
@@ -156,7 +155,40 @@ def follow_all(
             on_end(job_id)
             progress.advance(whole)
 
-        list(pool.map(follow, named))
+        in_threads(follow, named, FOLLOW_THREADS)
+
+
+def in_threads(work: Callable[[Item], None], items: Sequence[Item], threads: int) -> None:
+    """Do the work for each item by a few threads; raises the first error, and Ctrl-C, at once.
+
+    Not by a pool, which waits for its threads before it lets an interrupt pass, and Python at its end for the pool's:
+    a thread that follows a job waits for as long as the job takes. What these do may be left where it is.
+    """
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    stopped = threading.Event()
+    for item in items:
+        waiting.put(item)
+
+    def run() -> None:
+        with suppress(queue.Empty):
+            while not stopped.is_set():
+                item = waiting.get_nowait()
+                try:
+                    work(item)
+                except BaseException as error:  # noqa: BLE001 - raised below
+                    ended.put(error)
+                else:
+                    ended.put(None)
+
+    for _ in range(min(threads, len(items))):
+        threading.Thread(target=run, daemon=True).start()
+    try:
+        for _ in items:
+            if (error := ended.get()) is not None:
+                raise error
+    finally:
+        stopped.set()
 
 
 def _show(progress: Progress, bar: TaskID, event: JobEvent) -> None:

@@ -4,8 +4,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
+
+import typer
 
 from audiomill.cli.console import err, fail, out, show_table
+from audiomill.cli.installation import place
+from audiomill.data_dir import is_used, running_platform
 from audiomill.settings import get_settings
 
 WATCH_SECONDS = 2.0
@@ -64,14 +69,43 @@ def up() -> None:
     err.print("Stopped.")
 
 
+def purge(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete the data directory: database, recordings, results, keys. Refuses while a platform runs."""
+    import shutil  # noqa: PLC0415 - only here
+
+    from audiomill.cli.processes import StartLock, end_leftovers  # noqa: PLC0415 - as above
+    from audiomill.database.embedded import running_server, uses_embedded  # noqa: PLC0415 - as above
+
+    settings = get_settings()
+    data_dir = settings.data_dir.resolve()
+    if not is_used(data_dir):
+        fail(f"Nothing of a platform is in {data_dir}.")
+    lock = StartLock(data_dir)
+    lock.acquire("purge")
+    try:
+        if not yes:
+            err.print(f"This deletes {data_dir}: jobs, recordings, results, and the keys that its receipts need.")
+            typer.confirm("Delete all of it?", abort=True)
+        end_leftovers(data_dir)
+        if uses_embedded(settings) and (server := running_server(settings)) is not None:
+            server.stop()
+        shutil.rmtree(data_dir)
+    finally:
+        lock.release()
+    out.print(f"{data_dir} is gone.", markup=False)
+
+
 def status() -> None:
     """Show the platform's programs."""
     from audiomill.cli.readiness import program_states  # noqa: PLC0415 - as above
     from audiomill.cli.sockets import supervisor_socket  # noqa: PLC0415 - as above
 
     settings = get_settings()
+    out.print(place(), markup=False)
+    if running_platform(settings.data_dir) is None:
+        fail("No platform runs. Start one with `audiomill up`.")
     try:
         states = program_states(supervisor_socket(settings.data_dir))
     except OSError:
-        fail(f"No platform runs on {settings.data_dir}. Start one with `audiomill up`.")
+        fail("Its supervisor does not answer: it is starting or stopping.")
     show_table(("program", "state", ""), [(each.name, each.state.lower(), each.description) for each in states])

@@ -65,17 +65,29 @@ def receipt_keys() -> None:
     import json  # noqa: PLC0415 - as above
 
     keys = trusted_keys(None)
-    out.print_json(json.dumps({"keys": [{"key_id": name, "public_key_pem": pem} for name, pem in keys.items()]}))
+    out.print_json(
+        json.dumps(
+            {"keys": [{"key_id": name, "algorithm": "Ed25519", "public_key": pem} for name, pem in keys.items()]}
+        )
+    )
 
 
 def trusted_keys(source: str | None) -> dict[str, str]:
     """Key id to PEM: from a file or URL of the form of GET /v1/receipt-keys, or this installation's own."""
     import json  # noqa: PLC0415 - as above
 
-    from audiomill.receipts.keys import public_keys  # noqa: PLC0415 - as above
+    from audiomill.errors import ConfigurationError  # noqa: PLC0415 - as above
+    from audiomill.receipts.keys import own_key_path, public_keys  # noqa: PLC0415 - as above
 
     if source is None:
-        return public_keys(get_settings())
+        settings = get_settings()
+        if settings.receipt_key_file is None and not own_key_path(settings).exists():
+            # Looking must not make a key: nothing could have been signed with it.
+            raise ConfigurationError(
+                f"There is no receipt key in {settings.data_dir}, so nothing was signed there. Is your platform's data "
+                "elsewhere (AUDIOMILL_DATA_DIR, --data-dir)? Receipts of another installation: --keys URL."
+            )
+        return public_keys(settings)
     try:
         if source.startswith(("https://", "http://")):
             import httpx  # noqa: PLC0415 - as above
@@ -83,7 +95,7 @@ def trusted_keys(source: str | None) -> dict[str, str]:
             text = httpx.get(source, timeout=30, follow_redirects=True).raise_for_status().text
         else:
             text = Path(source).read_text()
-        return {str(key["key_id"]): str(key["public_key_pem"]) for key in json.loads(text)["keys"]}
+        return {str(key["key_id"]): str(key["public_key"]) for key in json.loads(text)["keys"]}
     except OSError as error:
         fail(f"The keys {source} cannot be read: {error.strerror}.")
     except (ValueError, KeyError, TypeError):

@@ -66,8 +66,13 @@ def signing_key(settings: Settings) -> SigningKey:
                 f"The receipt key {settings.receipt_key_file} cannot be read: {error.strerror}."
             ) from error
         return SigningKey.from_pem(pem, str(settings.receipt_key_file))
-    path = settings.data_dir / "keys" / "receipt-ed25519.pem"
+    path = own_key_path(settings)
     return SigningKey.from_pem(made_once(path, _new_private_pem), str(path))
+
+
+def own_key_path(settings: Settings) -> Path:
+    """Where the key that is made once lies."""
+    return settings.data_dir / "keys" / "receipt-ed25519.pem"
 
 
 def public_keys(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from audiomill.cli.main import app
 from audiomill.cli.submit import parameters_of
 from audiomill.cli.submitting import files_of, folder_names
-from audiomill.cli.verify import pairs_in, trusted_keys, verdicts
+from audiomill.cli.verify import pairs_in, verdicts
 from audiomill.errors import BadRequest
 from audiomill.receipts.keys import public_keys
 from audiomill.settings import Settings, get_settings
@@ -127,10 +127,3 @@ def test_verify_refuses_what_is_no_receipt_and_what_is_missing(installation):
 def test_verify_without_any_receipt_fails(installation):
     result = CliRunner().invoke(app, ["verify", str(installation)])
     assert result.exit_code == 1
-
-
-def test_receipt_keys_round_trip(installation):
-    result = CliRunner().invoke(app, ["receipt-keys"])
-    assert result.exit_code == 0
-    (installation / "keys.json").write_text(result.stdout)
-    assert trusted_keys(str(installation / "keys.json")) == public_keys(get_settings())

@@ -3,15 +3,19 @@
 import json
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from audiomill import data_dir as module
+from audiomill.cli.main import app
 from audiomill.cli.platform import Platform
 from audiomill.cli.processes import StartLock
 from audiomill.data_dir import default_data_dir, make_private, running_platform
 from audiomill.errors import ConfigurationError
-from audiomill.settings import Settings
+from audiomill.settings import Settings, get_settings
 from tests.fakes.another_user import as_nobody
 
 
@@ -70,12 +74,20 @@ def test_a_short_command_is_no_platform(places):
     lock.release()
 
 
-def test_closed_to_others(tmp_path):
-    folder = tmp_path / "data"
+@pytest.fixture
+def open_folder():
+    # pytest's own is closed to others already.
+    with tempfile.TemporaryDirectory(prefix="audiomill-open-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_closed_to_others(open_folder):
+    folder = open_folder / "data"
     (folder / "store" / "outputs").mkdir(parents=True)
     (folder / "store" / "outputs" / "text.txt").write_text("private")
     (folder / "up.json").write_text("{}")
-    for path in (tmp_path, folder, folder / "store", folder / "store" / "outputs"):
+    for path in (folder, folder / "store", folder / "store" / "outputs"):
         path.chmod(0o755)
     for path in (folder / "store" / "outputs" / "text.txt", folder / "up.json"):
         path.chmod(0o644)
@@ -89,6 +101,33 @@ def test_closed_to_others(tmp_path):
     for path in ("store/outputs/text.txt", "up.json"):
         assert "PermissionError" in as_nobody((folder / path).read_text)
     assert "PermissionError" in as_nobody(lambda: list(folder.iterdir()))
+
+
+def test_purge_refuses_while_a_platform_runs_and_asks(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    monkeypatch.setenv("AUDIOMILL_DATA_DIR", str(folder))
+    get_settings.cache_clear()
+    lock = running(folder)
+    (folder / "keys").mkdir()
+    try:
+        refused = CliRunner().invoke(app, ["purge", "--yes"])
+        assert refused.exit_code == 1
+        assert "in use by" in refused.stderr
+        lock.release()
+        assert CliRunner().invoke(app, ["purge"], input="n\n").exit_code == 1
+        assert (folder / "keys").is_dir()
+        assert CliRunner().invoke(app, ["purge"], input="y\n").exit_code == 0
+        assert not folder.exists()
+    finally:
+        get_settings.cache_clear()
+
+
+def test_make_clean_leaves_the_platform_s_data():
+    makefile = (Path(module.__file__).parents[1] / "Makefile").read_text()
+    recipe = makefile.partition("\nclean:")[2].partition("\n\n")[0]
+    assert "rm -rf" in recipe
+    removed = [line for line in recipe.splitlines() if "rm -rf" in line and "-not -path" not in line]
+    assert not any(".audiomill" in line for line in removed)
 
 
 def test_a_refused_start_stops_nothing(tmp_path):

@@ -1,0 +1,56 @@
+"""Whether the databases that the settings name can be used: asked before anything starts. Nothing is changed there."""
+
+from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from audiomill.database.connection import dagster_database_url
+from audiomill.errors import ConfigurationError
+from audiomill.settings import Settings
+
+CONNECT_SECONDS = 10
+_URL = "AUDIOMILL_DATABASE__URL"
+_DAGSTER_URL = "AUDIOMILL_DATABASE__DAGSTER_URL"
+
+
+def check_databases(settings: Settings) -> None:
+    """Raises ConfigurationError with the setting that cannot be used and why. The embedded server is not asked."""
+    if settings.database.url is None:
+        if settings.database.dagster_url is not None:
+            raise ConfigurationError(f"{_DAGSTER_URL} is set but {_URL} is not: set both, or neither.")
+        return
+    own = _asked(_URL, settings.database.url)
+    if own == _asked(_DAGSTER_URL, dagster_database_url(settings)):
+        raise ConfigurationError(
+            f"{_URL} and {_DAGSTER_URL} name the same database: Dagster needs a database of its own."
+        )
+
+
+def _asked(setting: str, given: str) -> tuple[str, str]:
+    """Which database it is: its name, and when its server started, to the microsecond."""
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        # Not shown: what is no URL may hold a password anywhere.
+        raise ConfigurationError(f"{setting} is no URL. It reads postgresql://user:password@host/database.") from None
+    if not url.drivername.startswith(("postgresql", "postgres")):
+        raise ConfigurationError(
+            f"{setting} names {url.drivername}; audiomill runs on PostgreSQL: postgresql://user:password@host/database."
+        )
+    try:
+        return _identity(url)
+    except (DBAPIError, NoSuchModuleError, ValueError) as error:
+        said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        shown = url.render_as_string(hide_password=True)
+        raise ConfigurationError(f"{setting} ({shown}) cannot be used: {said.rstrip('.')}.") from error
+
+
+def _identity(url: URL) -> tuple[str, str]:
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        poolclass=NullPool,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None},
+    )
+    with engine.connect() as connection:
+        name, started = connection.execute(text("SELECT current_database(), pg_postmaster_start_time()::text")).one()
+    return str(name), str(started)

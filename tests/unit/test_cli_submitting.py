@@ -76,10 +76,6 @@ ORDERED = [
     Ordered(Path("b.txt"), "job_2"),
     Ordered(Path("c.txt"), None, "It is empty."),
 ]
-    Ordered(Path("a.txt"), "job_1"),
-    Ordered(Path("b.txt"), "job_2"),
-    Ordered(Path("c.txt"), None, "It is empty."),
-]
 
 
 def test_what_is_complete_is_fetched_as_it_comes(tmp_path):

@@ -1,19 +1,20 @@
 """POST /v1/jobs: one order, from one to many jobs, once per Idempotency-Key."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from sqlalchemy.orm import Session
+from fastapi.concurrency import run_in_threadpool
 from ulid import ULID
 
 from api.answers import keyed_with_body
-from api.dependencies import PrincipalDep, Services, ServicesDep, SessionDep
-from api.jobs.schemas import JobReference, Order, Submission, UploadInput
+from api.dependencies import PrincipalDep, Services, ServicesDep, database_turn
+from api.jobs.schemas import JobReference, Order, Submission, TextInput, UploadInput
 from api.routes import KeyedRoute
 from audiomill.errors import BadRequest, LimitExceeded
-from audiomill.jobs.inputs import stored_text, uploaded_object
-from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.jobs.inputs import UploadView, find_uploads, hold_uploads, received, store_text, text_input
+from audiomill.jobs.submission import NewJob, Submitted, check, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
@@ -36,27 +37,97 @@ IdempotencyKey = Annotated[
         **keyed_with_body(404, 409),
     },
 )
-def order_jobs(
+async def order_jobs(
     order: Order,
     response: Response,
     principal: PrincipalDep,
-    session: SessionDep,
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Submission:
     """Order a recipe for each of the inputs. All jobs are made, or none."""
     _check_count(order, services)
-    submitted = submit(
-        session,
-        workspace_id=principal.workspace_id,
-        source="api",
-        idempotency_key=_key(idempotency_key),
-        jobs=[
-            NewJob(order.recipe, order.parameters, given)
-            for given in _inputs(session, services, principal.workspace_id, order)
-        ],
-        settings=services.settings,
-    )
+    request = _Request(services, principal.workspace_id, _key(idempotency_key), order)
+    # The store is asked between the transactions, never within one; and it is given a text only when its order stands.
+    async with database_turn(services):
+        uploads = await run_in_threadpool(request.find_uploads)
+    jobs = await run_in_threadpool(request.jobs, uploads)
+    submitted = None
+    if request.texts:
+        async with database_turn(services):
+            submitted = await run_in_threadpool(request.check, jobs)
+        if submitted is None:
+            await run_in_threadpool(request.store_texts, jobs)
+    if submitted is None:
+        async with database_turn(services):
+            submitted = await run_in_threadpool(request.submit, jobs, uploads)
+    return _answer(submitted, response)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One order and the steps that it takes; each that asks the database is a transaction of its own."""
+
+    services: Services
+    workspace_id: str
+    key: str
+    order: Order
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """Inline texts by their place."""
+        return {place: given.text for place, given in enumerate(self.order.inputs) if isinstance(given, TextInput)}
+
+    def find_uploads(self) -> list[UploadView]:
+        """The uploads that it names."""
+        named = [given.upload_id for given in self.order.inputs if isinstance(given, UploadInput)]
+        if not named:
+            return []
+        with self.services.database.session() as session:
+            return find_uploads(session, workspace_id=self.workspace_id, upload_ids=named)
+
+    def jobs(self, uploads: list[UploadView]) -> list[NewJob]:
+        """What is ordered. Looks at uploads in the store; texts are not stored yet."""
+        settings, remaining = self.services.settings, iter(uploads)
+        inputs = [
+            received(self.services.store, next(remaining))
+            if isinstance(given, UploadInput)
+            else text_input(workspace_id=self.workspace_id, text=given.text, settings=settings, filename=given.name)
+            for given in self.order.inputs
+        ]
+        return [NewJob(self.order.recipe, self.order.parameters, given) for given in inputs]
+
+    def check(self, jobs: list[NewJob]) -> Submitted | None:
+        """What it came to before, if it is a repeat. Raises what would refuse it."""
+        with self.services.database.session() as session:
+            return check(
+                session,
+                workspace_id=self.workspace_id,
+                idempotency_key=self.key,
+                jobs=jobs,
+                settings=self.services.settings,
+            )
+
+    def store_texts(self, jobs: list[NewJob]) -> None:
+        """Put its texts into the store."""
+        for place, text in self.texts.items():
+            store_text(self.services.store, jobs[place].input, text)
+
+    def submit(self, jobs: list[NewJob], uploads: list[UploadView]) -> Submitted:
+        """Make the jobs."""
+        with self.services.database.session() as session:
+            if uploads:
+                hold_uploads(session, uploads)
+            return submit(
+                session,
+                workspace_id=self.workspace_id,
+                source="api",
+                idempotency_key=self.key,
+                jobs=jobs,
+                settings=self.services.settings,
+            )
+
+
+def _answer(submitted: Submitted, response: Response) -> Submission:
     if not submitted.created:
         response.status_code = 200
         response.headers["Idempotent-Replayed"] = "true"
@@ -82,21 +153,6 @@ def _check_count(order: Order, services: Services) -> None:
             f"The order has {len(order.inputs)} inputs; one order may have {limit}. Split it into several.",
             code="too_many_jobs",
         )
-
-
-def _inputs(session: Session, services: Services, workspace_id: str, order: Order) -> list[InputObject]:
-    return [
-        uploaded_object(session, services.store, workspace_id=workspace_id, upload_id=given.upload_id)
-        if isinstance(given, UploadInput)
-        else stored_text(
-            services.store,
-            workspace_id=workspace_id,
-            text=given.text,
-            settings=services.settings,
-            filename=given.name,
-        )
-        for given in order.inputs
-    ]
 
 
 def _key(header: str | None) -> str:

@@ -3,6 +3,7 @@
 The token is the permission: no API key is asked for.
 """
 
+import hashlib
 from contextlib import AbstractContextManager
 from typing import cast
 
@@ -66,9 +67,9 @@ async def write_an_object(token: str, request: Request, services: ServicesDep) -
     writing = store.writing(grant.key)
     file = await run_in_threadpool(writing.__enter__)
     try:
-        await _receive(request, file, grant)
+        sha256 = await _receive(request, file, grant)
         async with database_turn(services):
-            await run_in_threadpool(_put_in_place, services, grant.key, writing)
+            await run_in_threadpool(_put_in_place, services, grant.key, writing, sha256)
     except BaseException as error:
         with anyio.CancelScope(shield=True):
             await run_in_threadpool(writing.__exit__, type(error), error, error.__traceback__)
@@ -87,11 +88,13 @@ def _check_unused(services: Services, key: str) -> None:
         permit_writing(session, key)
 
 
-def _put_in_place(services: Services, key: str, writing: AbstractContextManager[ObjectWriter]) -> None:
+def _put_in_place(services: Services, key: str, writing: AbstractContextManager[ObjectWriter], sha256: str) -> None:
     # The lock on the upload's row is held until the file has its name: no job can come to use it in between.
     with services.database.session() as session:
-        permit_writing(session, key)
+        upload = permit_writing(session, key)
         writing.__exit__(None, None, None)
+        # Hashed as it came, so that no order has to read it again; the signature says of which bytes that is.
+        upload.signature, upload.sha256 = services.store.stat(key).signature, sha256
 
 
 def _check_headers(request: Request, grant: Grant) -> None:
@@ -123,19 +126,29 @@ def _size_mismatch(size_bytes: int, grant: Grant) -> BadInput:
     )
 
 
-async def _receive(request: Request, file: ObjectWriter, grant: Grant) -> None:
-    """Write the body in pieces that are worth a thread. Raises BadInput when it is longer or shorter than announced."""
+async def _receive(request: Request, file: ObjectWriter, grant: Grant) -> str:
+    """Write the body in pieces that are worth a thread, and return its SHA-256.
+
+    Raises BadInput when it is longer or shorter than announced.
+    """
     expected = grant.size_bytes or 0
     size = 0
     pending = bytearray()
+    digest = hashlib.sha256()
+
+    def write(piece: bytes) -> None:
+        digest.update(piece)
+        file.write(piece)
+
     async for chunk in request.stream():
         size += len(chunk)
         if size > expected:
             raise _size_mismatch(size, grant)
         pending += chunk
         if len(pending) >= _BUFFER_BYTES:
-            await run_in_threadpool(file.write, bytes(pending))
+            await run_in_threadpool(write, bytes(pending))
             pending.clear()
     if size != expected:
         raise _size_mismatch(size, grant)
-    await run_in_threadpool(file.write, bytes(pending))
+    await run_in_threadpool(write, bytes(pending))
+    return digest.hexdigest()

@@ -38,6 +38,12 @@ def capability(name: str) -> Capability:
         raise BadRequest(f"There is no capability {name!r}. There are: {known}.", code="unknown_capability") from None
 
 
+def _said(message: str) -> str:
+    """Pydantic's words without those of its trade."""
+    plain = message.removeprefix("Value error, ").replace(" after validation", "")
+    return plain.replace("Tuple should", "the list should").replace("Input should", "it should")
+
+
 def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:
     """The parameters of a capability, checked and completed with defaults. Raises BadRequest that names the field."""
     kind = capability(capability_name).parameters
@@ -47,6 +53,6 @@ def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "parameters"
         raise BadRequest(
-            f"The parameter {field!r} of {capability_name} is not right: {first['msg']}.",
+            f"The parameter {field!r} of {capability_name} is not right: {_said(first['msg'])}.",
             code="bad_parameter",
         ) from error

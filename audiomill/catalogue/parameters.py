@@ -1,11 +1,24 @@
 """The typed parameters of each capability, with limits and defaults. What a job freezes is one of these as JSON."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
 SpeechFormat = Literal["wav", "flac", "mp3"]
+Listed = TypeVar("Listed")
+
+
+def _each_once(values: tuple[Listed, ...]) -> tuple[Listed, ...]:
+    twice = next((value for place, value in enumerate(values) if value in values[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} stands in it twice")
+    return values
+
+
+EachOnce = (AfterValidator(_each_once), Field(json_schema_extra={"uniqueItems": True}))
+"""Of a list whose order counts and in which nothing stands twice."""
+
 LanguageTag = Annotated[str, Field(pattern=r"^[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{1,8})*$", max_length=35)]
 
 
@@ -34,8 +47,11 @@ class TranscribeParameters(Parameters):
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="`translate` gives English text for any language, where the engine can"
     )
-    formats: tuple[TranscriptFormat, ...] = Field(
-        ("txt", "srt", "vtt", "tsv", "json"), min_length=1, description="files to deliver"
+    formats: Annotated[tuple[TranscriptFormat, ...], *EachOnce] = Field(
+        ("txt", "srt", "vtt", "tsv", "json"),
+        min_length=1,
+        max_length=len(get_args(TranscriptFormat)),
+        description="files to deliver",
     )
     beam_size: Annotated[int, Field(ge=1, le=20)] = Field(5, description="hypotheses kept while decoding")
     temperatures: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
@@ -63,4 +79,6 @@ class SynthesizeParameters(Parameters):
     )
     rate_wpm: Annotated[int, Field(ge=80, le=450)] = Field(175, description="words per minute")
     pitch: Annotated[int, Field(ge=0, le=99)] = Field(50, description="0 low, 50 as the voice is, 99 high")
-    formats: tuple[SpeechFormat, ...] = Field(("wav",), min_length=1, description="files to deliver")
+    formats: Annotated[tuple[SpeechFormat, ...], *EachOnce] = Field(
+        ("wav",), min_length=1, max_length=len(get_args(SpeechFormat)), description="files to deliver"
+    )

@@ -87,6 +87,8 @@ class Upload(Base):
     filename: Mapped[str]
     content_type: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger, comment="as announced")
+    signature: Mapped[str | None] = mapped_column(comment="of the object when its bytes were hashed as they came")
+    sha256: Mapped[str | None]
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime]
 

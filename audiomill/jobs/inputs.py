@@ -3,9 +3,11 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
+from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -31,6 +33,18 @@ class UploadTicket:
     id: str
     object_key: str
     signed: SignedUrl
+
+
+@dataclass(frozen=True)
+class UploadView:
+    """An upload, and what was noted when its bytes were received by us: None before, and always with S3."""
+
+    id: str
+    object_key: str
+    filename: str
+    content_type: str
+    signature: str | None
+    sha256: str | None
 
 
 def create_upload(
@@ -74,36 +88,72 @@ def display_name(filename: str) -> str:
     return shown[-_FILENAME_LIMIT:] or "unnamed"
 
 
-def uploaded_object(session: Session, store: ObjectStore, *, workspace_id: str, upload_id: str) -> InputObject:
-    """What was uploaded, as an input. Raises NotFound, Conflict (nothing was uploaded yet).
+def find_uploads(session: Session, *, workspace_id: str, upload_ids: Sequence[str]) -> list[UploadView]:
+    """Uploads as they were announced and received, in that order. Raises NotFound."""
+    rows = session.scalars(select(Upload).where(Upload.id.in_(upload_ids), Upload.workspace_id == workspace_id))
+    found = {
+        row.id: UploadView(row.id, row.object_key, row.filename, row.content_type, row.signature, row.sha256)
+        for row in rows
+    }
+    for upload_id in upload_ids:
+        if upload_id not in found:
+            raise NotFound(f"There is no upload {upload_id!r} here.", code="upload_not_found")
+    return [found[upload_id] for upload_id in upload_ids]
 
-    Until this transaction ends no other bytes are put in its place (overwriting.py): what is hashed is what is ordered.
+
+def received(store: ObjectStore, upload: UploadView) -> InputObject:
+    """What was uploaded, as an input. May read it whole: not for a transaction. Raises Conflict (nothing there yet).
+
+    It is read where it was not hashed as it came: by an earlier release, or by a process that died before it had noted
+    what it received.
     """
-    upload = session.scalar(
-        select(Upload).where(Upload.id == upload_id, Upload.workspace_id == workspace_id).with_for_update(read=True)
-    )
-    if upload is None:
-        raise NotFound(f"There is no upload {upload_id!r} here.", code="upload_not_found")
+    sha256 = None
     try:
         info = store.stat(upload.object_key)
-        version = info.version or store.version(upload.object_key)
+        if info.version is None:
+            noted = upload.sha256 is not None and upload.signature == info.signature
+            sha256 = upload.sha256 if noted else store.version(upload.object_key)
     except NotFound as error:
         raise Conflict(
-            f"Nothing was uploaded to {upload_id} yet. Send the bytes to its URL first.", code="upload_missing"
+            f"Nothing was uploaded to {upload.id} yet. Send the bytes to its URL first.", code="upload_missing"
         ) from error
-    return InputObject(upload.object_key, version, info.size_bytes, upload.filename)
+    kind: Literal["audio"] | None = "audio" if upload.content_type.startswith(("audio/", "video/")) else None
+    return InputObject(
+        upload.object_key, info.version or str(sha256), info.size_bytes, upload.filename, sha256, kind=kind
+    )
 
 
-def stored_text(
-    store: ObjectStore, *, workspace_id: str, text: str, settings: Settings, filename: str = "text.txt"
-) -> InputObject:
-    """A text put into the store under its own hash. Raises BadInput, LimitExceeded as `check_text`."""
+def hold_uploads(session: Session, uploads: Sequence[UploadView]) -> None:
+    """Keep uploads as they were looked at until this transaction ends (overwriting.py). Raises Conflict, NotFound."""
+    rows = session.execute(
+        select(Upload.id, Upload.signature, Upload.sha256)
+        .where(Upload.id.in_([upload.id for upload in uploads]))
+        .order_by(Upload.id)
+        .with_for_update(read=True)
+    )
+    now = {row.id: (row.signature, row.sha256) for row in rows}
+    for upload in uploads:
+        if upload.id not in now:
+            raise NotFound(f"There is no upload {upload.id!r} here.", code="upload_not_found")
+        if now[upload.id] != (upload.signature, upload.sha256):
+            raise Conflict(
+                f"Other bytes were sent to {upload.id} while it was ordered. Order it again as it is now.",
+                code="upload_changed",
+            )
+
+
+def text_input(*, workspace_id: str, text: str, settings: Settings, filename: str = "text.txt") -> InputObject:
+    """A text given inline, as an input known by its hash; it is not stored yet. Raises as `check_text`."""
     check_text(text, settings)
     data = text.encode()
     sha256 = hashlib.sha256(data).hexdigest()
     key = text_key(workspace_id, sha256)
-    store.put_bytes(key, data, media_type=media_type_of(key))
-    return InputObject(key, sha256, len(data), display_name(filename), sha256, len(text))
+    return InputObject(key, sha256, len(data), display_name(filename), sha256, len(text), "text")
+
+
+def store_text(store: ObjectStore, given: InputObject, text: str) -> None:
+    """Put an inline text where its input says that it is."""
+    store.put_bytes(given.key, text.encode(), media_type=media_type_of(given.key))
 
 
 def check_text(text: str, settings: Settings) -> None:

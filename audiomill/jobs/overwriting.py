@@ -7,7 +7,7 @@ from audiomill.database.tables import Recording, Upload
 from audiomill.errors import Conflict, NotFound
 
 
-def permit_writing(session: Session, object_key: str) -> None:
+def permit_writing(session: Session, object_key: str) -> Upload:
     """Permission to put the upload's object in place before this transaction ends; its row is locked till then.
 
     Raises NotFound (`upload_not_found`), Conflict (`upload_used`).
@@ -24,3 +24,4 @@ def permit_writing(session: Session, object_key: str) -> None:
             "Announce a new upload for other bytes.",
             code="upload_used",
         )
+    return upload

@@ -28,7 +28,10 @@ Source = Literal["inbox", "api", "operator", "schedule"]
 
 @dataclass(frozen=True)
 class InputObject:
-    """An object of the store that is to be worked on. `characters` of a text, where known."""
+    """An object of the store that is to be worked on. `characters` of a text, where known.
+
+    kind: what it is, where that is known without reading it.
+    """
 
     key: str
     version: str
@@ -36,6 +39,7 @@ class InputObject:
     filename: str
     sha256: str | None = None
     characters: int | None = None
+    kind: Literal["audio", "text"] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,21 +81,10 @@ def submit(
 ) -> Submitted:
     """Order jobs. A repeat with the same key and order returns the first one's jobs; nothing is made twice.
 
-    Raises NotFound (workspace), BadRequest (unknown recipe, bad parameter), LimitExceeded, EngineUnavailable,
-    Conflict (the key was used for another order).
+    Raises NotFound (workspace), BadRequest (unknown recipe, bad parameter, not for such inputs), LimitExceeded,
+    EngineUnavailable, Conflict (the key was used for another order).
     """
-    if not jobs:
-        raise BadRequest("The order has no inputs. Name at least one.", code="no_inputs")
-    if len(jobs) > settings.limits.max_jobs_per_submission:
-        raise LimitExceeded(
-            f"The order has {len(jobs)} inputs; one order may have {settings.limits.max_jobs_per_submission}. "
-            "Split it into several.",
-            code="too_many_jobs",
-        )
-    _refuse_unstorable(idempotency_key, jobs)
-    workspace = session.get(Workspace, workspace_id)
-    if workspace is None:
-        raise NotFound(f"There is no workspace {workspace_id!r}.", code="workspace_not_found")
+    workspace = _orderer(session, workspace_id, idempotency_key, jobs, settings)
     request_sha256 = _request_sha256(jobs)
     submission_id = new_id("sub")
     # Waits for a concurrent transaction with the same key, and then finds its row.
@@ -108,10 +101,45 @@ def submit(
         .returning(Submission.id)
     )
     if inserted is None:
-        return _replayed(session, workspace_id, idempotency_key, request_sha256)
+        replayed = _replayed(session, workspace_id, idempotency_key, request_sha256)
+        assert replayed is not None, "what is in the way is there"  # noqa: S101 - for mypy
+        return replayed
     orders = _resolved(session, jobs, settings)
     recordings = _recordings(session, workspace_id, orders)
     return Submitted(submission_id, _insert(session, workspace, submission_id, orders, recordings), created=True)
+
+
+def check(
+    session: Session, *, workspace_id: str, idempotency_key: str, jobs: Sequence[NewJob], settings: Settings
+) -> Submitted | None:
+    """Raise what `submit` would now, and write nothing; what the same order came to, if it was made before.
+
+    For who must do something else first (store a text), and would have to undo it.
+    """
+    _orderer(session, workspace_id, idempotency_key, jobs, settings)
+    replayed = _replayed(session, workspace_id, idempotency_key, _request_sha256(jobs))
+    if replayed is None:
+        _resolved(session, jobs, settings)
+    return replayed
+
+
+def _orderer(
+    session: Session, workspace_id: str, idempotency_key: str, jobs: Sequence[NewJob], settings: Settings
+) -> Workspace:
+    """The workspace, if an order of this form may be made at all."""
+    if not jobs:
+        raise BadRequest("The order has no inputs. Name at least one.", code="no_inputs")
+    if len(jobs) > settings.limits.max_jobs_per_submission:
+        raise LimitExceeded(
+            f"The order has {len(jobs)} inputs; one order may have {settings.limits.max_jobs_per_submission}. "
+            "Split it into several.",
+            code="too_many_jobs",
+        )
+    _refuse_unstorable(idempotency_key, jobs)
+    workspace = session.get(Workspace, workspace_id)
+    if workspace is None:
+        raise NotFound(f"There is no workspace {workspace_id!r}.", code="workspace_not_found")
+    return workspace
 
 
 def _refuse_unstorable(idempotency_key: str, jobs: Sequence[NewJob]) -> None:
@@ -146,12 +174,14 @@ def _request_sha256(jobs: Sequence[NewJob]) -> str:
         raise BadRequest(f"The parameters cannot be read: {error}.", code="bad_parameter") from error
 
 
-def _replayed(session: Session, workspace_id: str, idempotency_key: str, request_sha256: str) -> Submitted:
+def _replayed(session: Session, workspace_id: str, idempotency_key: str, request_sha256: str) -> Submitted | None:
     first = session.execute(
         select(Submission.id, Submission.request_sha256).where(
             Submission.workspace_id == workspace_id, Submission.idempotency_key == idempotency_key
         )
-    ).one()
+    ).one_or_none()
+    if first is None:
+        return None
     if first.request_sha256 != request_sha256:
         raise Conflict(
             f"The idempotency key {idempotency_key!r} was used for another order. Use a new key for a new order.",
@@ -170,8 +200,20 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
         cache_key = rfc8785.dumps([new.recipe, new.parameters])
         if cache_key not in known:
             known[cache_key] = engine_for(session, new.recipe, new.parameters)
+        _refuse_wrong_kind(new, known[cache_key][0])
         orders.append(_Order(new, *known[cache_key]))
     return orders
+
+
+def _refuse_wrong_kind(new: NewJob, ordered: Capability) -> None:
+    if new.input.kind in {None, ordered.input_kind}:
+        return
+    names = {"audio": "a recording", "text": "a text"}
+    raise BadRequest(
+        f"The recipe {new.recipe!r} takes {names[ordered.input_kind]}, and {new.input.filename!r} is "
+        f"{names[str(new.input.kind)]}. Order it without that input, or by another recipe.",
+        code="wrong_kind_of_input",
+    )
 
 
 def engine_for(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audiomill.errors import BadInput
-from audiomill.jobs.inputs import stored_text
+from audiomill.jobs.inputs import store_text, text_input
 from audiomill.jobs.leases import ClaimedItem
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
@@ -58,7 +58,8 @@ def test_an_input_that_was_replaced_after_it_was_ordered(
 
 
 def test_a_text_is_known_by_its_hash_whatever_the_store_calls_its_version(objects: LocalStore, tmp_path: Path) -> None:
-    given = stored_text(objects, workspace_id="acme", text="Good morning.", settings=Settings())
+    given = text_input(workspace_id="acme", text="Good morning.", settings=Settings())
+    store_text(objects, given, "Good morning.")
     ordered = replace(item(objects, given.key, sha256=given.sha256, kind="text"), object_version="another-tag")
     assert fetch_input(objects, ordered, tmp_path / "in", Settings()) == given.sha256
 

@@ -1,17 +1,19 @@
 """Ordering: once per idempotency key, engines chosen and frozen, refusals that name what is missing."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
 
+from audiomill.catalogue.capabilities import CAPABILITIES
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, Job, JobEvent, Recording, Submission, WorkItem
 from audiomill.errors import BadRequest, Conflict, EngineUnavailable, LimitExceeded, NotFound
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.leases import Claim, claim
 from audiomill.jobs.queries import get_job
-from audiomill.jobs.submission import InputObject, NewJob
+from audiomill.jobs.submission import InputObject, NewJob, Submitted, check
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, wipe
 
@@ -93,6 +95,10 @@ def test_the_same_object_in_two_orders_is_one_recording(database: Database, sett
         (NewJob("nonsense", {}, InputObject("k", "v", 1, "f")), BadRequest, "unknown_recipe"),
         (NewJob("transcribe", {"beam_size": 99}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
         (NewJob("transcribe", {"colour": "red"}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
+        (NewJob("synthesize", {"formats": ["wav"] * 9000}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
+        (NewJob("subtitles", {"formats": ["srt", "srt"]}, InputObject("k", "v", 1, "f")), BadRequest, "bad_parameter"),
+        (NewJob("transcribe", {}, InputObject("k", "v", 1, "f", kind="text")), BadRequest, "wrong_kind_of_input"),
+        (NewJob("synthesize", {}, InputObject("k", "v", 1, "f", kind="audio")), BadRequest, "wrong_kind_of_input"),
         (NewJob("transcribe", {"engine": "magic"}, InputObject("k", "v", 1, "f")), EngineUnavailable, "unknown_engine"),
         (NewJob("transcribe", {}, InputObject("k", "v", 6 * 1024**3, "f")), LimitExceeded, "recording_too_large"),
     ],
@@ -164,3 +170,33 @@ def test_an_object_ordered_as_sound_and_as_text_is_to_each_job_what_its_order_sa
         ("transcribe", "audio"),
         ("synthesize", "text"),
     ]
+
+
+def test_checking_raises_what_ordering_would_tells_a_repeat_and_writes_nothing(
+    database: Database, settings: Settings
+) -> None:
+    jobs = audio(2)
+
+    def checked(key: str, jobs: list[NewJob]) -> Submitted | None:
+        with database.session() as session:
+            return check(session, workspace_id="acme", idempotency_key=key, jobs=jobs, settings=settings)
+
+    assert checked("k", jobs) is None
+    assert [count(database, table) for table in (Submission, Job, Recording)] == [0, 0, 0]
+    made = order(database, settings, "acme", jobs, key="k")
+    assert checked("k", jobs) == replace(made, created=False)
+    with pytest.raises(Conflict):
+        checked("k", audio(1))
+    with pytest.raises(EngineUnavailable):
+        checked("other", [NewJob("transcribe", {"engine": "magic"}, jobs[0].input)])
+
+
+def test_no_parameter_is_without_a_bound() -> None:
+    for each in CAPABILITIES.values():
+        schema = each.parameters.model_json_schema()
+        for name, field in schema["properties"].items():
+            for kind in field.get("anyOf", [field]):
+                bounded = {"string": "maxLength", "array": "maxItems", "integer": "maximum", "number": "maximum"}
+                if "enum" in kind or "const" in kind or kind["type"] in {"null", "boolean"}:
+                    continue
+                assert bounded[kind["type"]] in kind, f"{each.name}.{name}"

@@ -1,0 +1,91 @@
+"""What an order keeps and touches: nothing of one that is refused, nothing slow in its transactions."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from audiomill.database.connection import Database
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+from audiomill.storage.factory import local_root
+from tests.api.test_objects import announce, put
+
+
+def texts(settings: Settings) -> list[Path]:
+    return [path for path in (local_root(settings) / "texts").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"recipe": "bake"},
+        {"recipe": "transcribe"},
+        {"parameters": {"pitch": 500}},
+        {"parameters": {"formats": ["wav"] * 9000}},
+        {"parameters": {"language": "tlh"}},
+        {"inputs": [{"text": "Kept?"}, {"text": "a\x07b"}]},
+        {"inputs": [{"text": "Kept?"}, {"upload_id": "upl_unknown"}]},
+    ],
+)
+def test_a_refused_order_keeps_no_text(client: httpx.Client, settings: Settings, wrong: dict[str, Any]) -> None:
+    before = texts(settings)
+    body = {"recipe": "synthesize", "inputs": [{"text": "Kept?"}], **wrong}
+    assert client.post("/v1/jobs", json=body).status_code in {404, 422}
+    assert texts(settings) == before
+
+
+def test_an_order_under_a_key_of_another_keeps_no_text(client: httpx.Client, settings: Settings) -> None:
+    def order(text: str) -> httpx.Response:
+        body = {"recipe": "synthesize", "inputs": [{"text": text}]}
+        return client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "keeps-no-text"})
+
+    assert order("The first one.").status_code == 201
+    before = texts(settings)
+    assert order("Another one.").json()["code"] == "idempotency_key_reused"
+    assert texts(settings) == before
+    assert order("The first one.").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("recipe", "content_type"), [("synthesize", "audio/wav"), ("voiceover", "video/mp4"), ("transcribe", None)]
+)
+def test_an_input_of_the_wrong_kind_is_refused_with_its_name(
+    client: httpx.Client, recipe: str, content_type: str | None
+) -> None:
+    given: dict[str, Any] = {"text": "Good morning.", "name": "a.wav"}
+    if content_type is not None:
+        upload = announce(client, content_type=content_type)
+        assert client.put(upload["url"], content=b"sound", headers=upload["headers"]).status_code == 204
+        given = {"upload_id": upload["id"]}
+    refused = client.post("/v1/jobs", json={"recipe": recipe, "inputs": [given]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "wrong_kind_of_input")
+    assert "'a.wav'" in refused.json()["detail"]
+
+
+def test_the_store_is_asked_outside_of_transactions_and_reads_no_upload_that_was_hashed_as_it_came(
+    client: httpx.Client, app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = announce(client)
+    assert put(client, upload, b"sound").status_code == 204
+    store: ObjectStore = app.state.services.store
+    pool = app.state.services.database.engine.pool
+    in_transactions: list[int] = []
+
+    def watched(act: Any) -> Any:
+        def acting(*arguments: Any, **keywords: Any) -> Any:
+            in_transactions.append(pool.checkedout())
+            return act(*arguments, **keywords)
+
+        return acting
+
+    for name in ("stat", "put_bytes"):
+        monkeypatch.setattr(store, name, watched(getattr(store, name)))
+    monkeypatch.setattr(store, "version", None)
+    made = client.post("/v1/jobs", json={"recipe": "transcribe", "inputs": [{"upload_id": upload["id"]}]})
+    assert made.status_code == 201, made.text
+    spoken = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "Good evening."}]})
+    assert spoken.status_code == 201, spoken.text
+    assert in_transactions == [0, 0]

@@ -81,12 +81,25 @@ class BatchingSettings(BaseModel):
 
 
 class LeaseSettings(BaseModel):
-    """How a run owns a batch."""
+    """How a run owns a batch, and what becomes of the batch when the run breaks, hangs or falls silent."""
 
     heartbeat_seconds: Seconds = Field(5, description="how often a run says that it lives")
     ttl_seconds: Seconds = Field(45, description="a lease without a heartbeat for so long is lost")
-    start_timeout_seconds: Seconds = Field(600, description="a batch whose run never claims it is started again")
-    max_attempts: Positive = Field(3, description="after so many broken attempts a batch is split in two")
+    sweep_seconds: Positive = Field(15, description="how often the reaper looks for what was lost (at start)")
+    start_timeout_seconds: Seconds = Field(600, description="a batch whose run never claims it is given up")
+    stall_seconds: Seconds = Field(
+        300, description="a run in which nothing advances for so long is ended (longer for long sound, see below)"
+    )
+    stall_factor: Annotated[float, Field(ge=0)] = Field(
+        4, description="the same limit as a multiple of the longest sound in work; the larger of both counts"
+    )
+    load_seconds: Seconds = Field(1800, description="how long loading an engine's model may take")
+    grace_seconds: Seconds = Field(20, description="between asking a process to end and killing it")
+    pause_seconds: Seconds = Field(5, description="a lane rests so long when a run of it broke; doubled each time")
+    pause_most_seconds: Seconds = Field(300, description="the longest such rest")
+    max_attempts: Positive = Field(
+        3, description="crashes of one input, alone inside an engine call, after which it fails"
+    )
 
 
 class RetentionSettings(BaseModel):

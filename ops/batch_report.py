@@ -128,7 +128,6 @@ def links(
         "model": batch.model,
         "resource_class": batch.resource_class,
         "run": batch.run_id,
-        "attempt": batch.attempt,
         "jobs": [asdict(job) for job in jobs],
     }
     store.put_bytes(manifest_key, json.dumps(manifest, indent=1).encode(), media_type=media_type_of(MANIFEST))

@@ -1,12 +1,19 @@
 """The first step of a run: own the batch. And for the steps after it: the lease that the run holds."""
 
-from dagster import Failure, In, MetadataValue, Nothing, OpDefinition, OpExecutionContext, Out, op
+from datetime import UTC
 
+from dagster import DagsterRun, Failure, In, MetadataValue, Nothing, OpDefinition, OpExecutionContext, Out, op
+
+from audiomill.database.retrying import persistently
 from audiomill.errors import LeaseRefused
-from audiomill.jobs import leases, queries
-from audiomill.jobs.leases import Claim
+from audiomill.jobs import leases
+from audiomill.jobs.leases import Claim, Origin
+from audiomill.jobs.workers import this_worker
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
+
+RUN_KEY_TAG = "dagster/run_key"
+"""Dagster's own tag: the key under which a sensor asked for a run."""
 
 STEPS = ("claim_batch", "work_batch", "close_batch")
 """The steps of a run by the names that they have in every product's graph."""
@@ -42,26 +49,34 @@ def lease_of(
     earlier = STEPS[: STEPS.index(context.op_handle.name)]
     if executed is not None and not any(key.endswith(f".{name}") for name in earlier for key in executed):
         return _claim(context, database, settings, stage)
-    with database.get().session() as session:
-        return leases.held(session, batch_id=context.partition_key, run_id=context.run_id)
+    return persistently(
+        database.get(),
+        lambda session: leases.held(session, batch_id=context.partition_key, run_id=context.run_id),
+        seconds=settings.get().lease.ttl_seconds,
+    )
 
 
 def _claim(context: OpExecutionContext, database: DatabaseResource, settings: SettingsResource, stage: str) -> Claim:
+    config, origin, worker = settings.get(), _origin(context), str(this_worker())
     try:
-        with database.get().session() as session:
-            claimed = leases.claim(
+        claimed = persistently(
+            database.get(),
+            lambda session: leases.claim(
                 session,
                 batch_id=context.partition_key,
                 stage=stage,
                 run_id=context.run_id,
-                settings=settings.get(),
-            )
-            attempt = queries.get_batch(session, claimed.batch_id).attempt
+                settings=config,
+                origin=origin,
+                worker=worker,
+            ),
+            seconds=config.lease.ttl_seconds,
+        )
     except LeaseRefused as refused:
         raise Failure(
             refused.message, metadata={"code": MetadataValue.text(refused.code)}, allow_retries=False
         ) from refused
-    # A partition materialised by hand has no tags of ours, and a re-execution has its parent's.
+    # A partition materialised by hand has no tags of ours.
     context.instance.add_run_tags(
         context.run_id,
         {
@@ -69,7 +84,19 @@ def _claim(context: OpExecutionContext, database: DatabaseResource, settings: Se
             "audiomill/stage": claimed.stage,
             "audiomill/engine": claimed.engine,
             "audiomill/resource_class": claimed.resource_class,
-            "audiomill/attempt": str(attempt),
         },
     )
     return claimed
+
+
+def asked_for(run: DagsterRun) -> str | None:
+    """The batch for which our sensor asked for this run. A re-execution only copied its parent's tags."""
+    return run.tags.get(RUN_KEY_TAG) if run.parent_run_id is None else None
+
+
+def _origin(context: OpExecutionContext) -> Origin:
+    record = context.instance.get_run_record_by_id(context.run_id)
+    return Origin(
+        asked_for=asked_for(context.run) == context.partition_key,
+        created_at=None if record is None else record.create_timestamp.replace(tzinfo=UTC),
+    )

@@ -12,14 +12,15 @@ from dagster import (
     Out,
     op,
 )
+from sqlalchemy.orm import Session
 
 from audiomill.catalogue.stages import Stage
-from audiomill.jobs import leases
-from audiomill.jobs.manifests import batch_manifest
-from audiomill.jobs.queries import batch_jobs, get_batch
+from audiomill.jobs.manifests import ManifestJob, batch_manifest
+from audiomill.jobs.queries import BatchRow, BatchView, batch_jobs, get_batch
 from ops.batch_report import failed_by_us, failed_share, figures, job_table, links, nothing_came_through
 from ops.claim import lease_of
 from ops.discretion import discreet
+from ops.recorder import Recorder
 from resources import DatabaseResource, SettingsResource, StoreResource
 
 CHECK_NAME = "failed_share"
@@ -46,20 +47,23 @@ def close_op(stage: str) -> OpDefinition:
         settings: SettingsResource,
     ) -> None:
         claim = lease_of(context, database, settings, stage=stage)
-        with database.get().session() as session:
-            batch = get_batch(session, batch_id)
-            rows = batch_jobs(session, batch_id)
-            manifest = batch_manifest(session, batch_id)
-        # Before the lease goes: when the store is away the run fails, and the batch is tried again as a whole.
-        # The table last: with hundreds of lines, what stands below it is not found.
-        report = {
-            "engine": MetadataValue.text(" ".join(filter(None, (batch.engine, batch.model)))),
-            **figures(rows),
-            **links(store.get(), batch, rows, manifest, settings.get()),
-            "table": job_table(rows),
-        }
-        with database.get().session() as session:
-            leases.close(session, claim)
+        config = settings.get()
+
+        def read(session: Session) -> tuple[BatchView, list[BatchRow], tuple[ManifestJob, ...]]:
+            return get_batch(session, batch_id), batch_jobs(session, batch_id), batch_manifest(session, batch_id)
+
+        # The heartbeat goes on until the batch is given up: many jobs, or a slow store, take longer than a lease lives.
+        with Recorder(database.get(), claim, config) as recorder:
+            batch, rows, manifest = recorder.persistently(read)
+            # Before the lease goes: when the store is away the run fails, and the batch is given up by recovery.
+            # The table last: with hundreds of lines, what stands below it is not found.
+            report = {
+                "engine": MetadataValue.text(" ".join(filter(None, (batch.engine, batch.model)))),
+                **figures(rows),
+                **links(store.get(), batch, rows, manifest, config),
+                "table": job_table(rows),
+            }
+            recorder.close()
         if (why := nothing_came_through(rows)) is not None:
             # The batch is closed, so recovery has nothing to do with this failure. A partition is materialised when
             # there is something of it.

@@ -1,23 +1,31 @@
-"""The run's own line to the database: fenced writes that outlast a short absence of the server, and the heartbeat."""
+"""The run's own line to the database: fenced writes that outlast its troubles, the heartbeat, and the end of a run that
+hangs.
+
+What keeps a lease is advance, not life: the heartbeat renews it as long as something advances within a limit that grows
+with the sound in work. When nothing does, the batch is given back and the process ends, whatever hangs in it.
+"""
 
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+import psutil
 import structlog
 from sqlalchemy.orm import Session
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from audiomill.database.connection import Database
+from audiomill.database.retrying import persistently
 from audiomill.database.tables import Artifact
-from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost
+from audiomill.engines.registry import core_budget
+from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, OperatorError
 from audiomill.faults import told
-from audiomill.jobs import leases, work
+from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.leases import Claim
 from audiomill.jobs.work import ItemResult
+from audiomill.jobs.workers import CallNotes, end_this_process
 from audiomill.settings import Settings
 
 PROGRESS_SECONDS = 2.0
@@ -33,21 +41,33 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """Writes what becomes of a batch's items. While it is entered, its heartbeat keeps the lease.
 
-    Every method raises LeaseLost when the batch is another run's, and DatabaseUnavailable when the server stayed away
-    longer than the lease lives. Each write is one transaction and may be sent twice: the guards in audiomill.jobs.work
-    let only the first count.
+    Every method raises LeaseLost when the batch is another run's, DatabaseUnavailable when the database broke the write
+    off for longer than the lease lives, OperatorError when it refused it. Each write is one transaction and may be sent
+    twice: the guards in audiomill.jobs.work let only the first count.
     """
 
-    def __init__(self, database: Database, claim: Claim, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, claim: Claim, settings: Settings, *, end: Callable[[], object] = end_this_process
+    ) -> None:
+        """`end` ends this process: called when a thread still hangs after the batch is another's."""
         self._database = database
         self._claim = claim
         self._settings = settings
+        self._end = end
         self._stop = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
         self._told: dict[str, tuple[float, float]] = {}
+        self._notes = CallNotes(settings, claim.run_id)
+        self._inside: frozenset[str] = frozenset()
+        self._in_work: set[str] = set()
+        self._advanced_at = time.monotonic()
+        self._limit_seconds = settings.lease.load_seconds
+        self.unwanted: frozenset[str] = frozenset()
+        """Items in work whose jobs were cancelled meanwhile."""
 
     def __enter__(self) -> Self:
+        self._notes.open()
         self._thread.start()
         return self
 
@@ -55,16 +75,34 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join()
+        self._notes.close()
+        # The thread may hang in a write; it is a daemon, and what it would write is fenced.
+        self._thread.join(self._settings.lease.grace_seconds)
 
     def check(self) -> None:
-        """Raises LeaseLost when the heartbeat found that the batch is another's."""
+        """Raises LeaseLost when the batch is another's, or was given back."""
         if self._lost.is_set():
             raise LeaseLost(f"The run {self._claim.run_id} no longer owns the batch {self._claim.batch_id}.")
 
+    def advanced(self, longest_seconds: float | None = None) -> None:
+        """Something was done. `longest_seconds`: of the longest sound in work now, which may take its time."""
+        self._advanced_at = time.monotonic()
+        if longest_seconds is not None:
+            lease = self._settings.lease
+            self._limit_seconds = max(lease.stall_seconds, lease.stall_factor * longest_seconds)
+
+    def inside(self, item_ids: Collection[str]) -> None:
+        """Note which items are inside engine calls now: before the first call, and whenever it changes."""
+        now = frozenset(item_ids)
+        if now != self._inside:
+            self._notes.inside(now)
+            self._inside = now
+
     def begin(self, item_ids: Sequence[str]) -> dict[str, int]:
         """Items still wanted, with the number of this attempt."""
-        return self._write(lambda session: work.begin(session, self._claim, item_ids))
+        begun = self._write(lambda session: work.begin(session, self._claim, item_ids))
+        self._in_work.update(begun)
+        return begun
 
     def find_artifact(self, key: str) -> Artifact | None:
         """An earlier result of the same making."""
@@ -76,6 +114,7 @@ class Recorder:
             log.info("job complete", job=job_id, batch=self._claim.batch_id)
         else:
             log.info("result dropped: the job was cancelled", job=job_id, batch=self._claim.batch_id)
+        self._in_work.discard(item_id)
 
     def fail(self, item_id: str, job_id: str, error: CustomerError) -> None:
         """End an item with a reason."""
@@ -83,47 +122,112 @@ class Recorder:
         said = None if error.__cause__ is None else told(error.__cause__)
         log.info("job failed", job=job_id, batch=self._claim.batch_id, code=error.code, cause=said)
         self._write(lambda session: work.fail_item(session, self._claim, item_id, error))
+        self._in_work.discard(item_id)
 
-    def give_back(self, note: str) -> None:
-        """Give the batch up undone, without blame."""
-        self._write(lambda session: leases.give_back(session, self._claim, note))
+    def hand_back(self, item_id: str, job_id: str, error: Exception) -> None:
+        """Give one item back, through a fault of ours that is about it alone; it waits before it is tried again."""
+        log.warning("job handed back: a fault of ours", job=job_id, batch=self._claim.batch_id, error=told(error))
+        self._write(lambda session: work.hand_back(session, self._claim, item_id, self._settings))
+        self._in_work.discard(item_id)
+
+    def give_back(self, note: str, *, rest: bool = True) -> None:
+        """Give the batch up undone, without blame, before anything is waited for. Never raises but LeaseLost.
+
+        From now on `check` raises LeaseLost, and what still hangs in this process after a while ends with it.
+        """
+        if self._lost.is_set():
+            return
+        seconds = self._settings.lease.grace_seconds / 2
+        try:
+            self._write(
+                lambda session: recovery.give_back(session, self._claim, note, self._settings, rest=rest), seconds
+            )
+        except OperatorError as error:
+            # The lease lapses by itself: without a heartbeat, and with no proof against anybody.
+            log.warning("batch not given back", batch=self._claim.batch_id, error=told(error))
+        self._notes.close()
+        self._lost.set()
+
+    def close(self) -> None:
+        """Give the batch up, worked off."""
+        self._write(lambda session: leases.close(session, self._claim))
+
+    def persistently(self, action: Callable[[Session], Value]) -> Value:
+        """The value of a transaction that only reads."""
+        return self._write(action)
 
     def progress(self, item_id: str, share: float) -> None:
         """Tell how far an item is; what comes too soon after the last, or says little more, is left out."""
         now = time.monotonic()
         told_at, told_share = self._told.get(item_id, (-math.inf, 0.0))
+        if share > told_share:
+            self._advanced_at = now
         if now - told_at < PROGRESS_SECONDS or share - told_share < PROGRESS_SHARE:
             return
         self._told[item_id] = (now, share)
         self._write(lambda session: work.progressed(session, self._claim, item_id, share))
 
-    def _write(self, action: Callable[[Session], Value]) -> Value:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailable),
-            wait=wait_exponential_jitter(multiplier=0.2, max=5),
-            stop=stop_after_delay(self._settings.lease.ttl_seconds),
-            reraise=True,
-        ):
-            with attempt, self._database.session() as session:
-                return action(session)
-        raise AssertionError("tenacity returns or raises")
+    def _write(self, action: Callable[[Session], Value], seconds: float | None = None) -> Value:
+        return persistently(
+            self._database, action, seconds=self._settings.lease.ttl_seconds if seconds is None else seconds
+        )
+
+    def _live(self) -> None:
+        self._beat()
+        # The batch is another's now. Whoever still works on it ends by itself, or with this process.
+        if not self._stop.wait(self._settings.lease.grace_seconds) and self._lost.is_set():
+            log.error("run hangs: its process is ended", run=self._claim.run_id, batch=self._claim.batch_id)
+            self._notes.close()
+            self._end()
 
     def _beat(self) -> None:
-        kept = time.monotonic()
-        while not self._stop.wait(self._settings.lease.heartbeat_seconds):
+        period = self._settings.lease.heartbeat_seconds
+        looked = kept = time.monotonic()
+        while not self._stop.wait(period) and not self._lost.is_set():
+            now = time.monotonic()
+            # While this process was stopped, or waited for the database here, nothing could advance.
+            self._advanced_at += max(0.0, now - looked - 2 * period)
+            looked = now
             try:
+                if self._stalls(now):
+                    self._stalled()
+                    return
                 with self._database.session() as session:
-                    leases.heartbeat(session, self._claim, self._settings)
+                    self.unwanted |= leases.heartbeat(
+                        session, self._claim, self._settings, in_work=tuple(self._in_work)
+                    )
                 kept = time.monotonic()
             except LeaseLost:
                 self._lost.set()
-                return
             except DatabaseUnavailable:
                 if time.monotonic() - kept > self._settings.lease.ttl_seconds:
                     self._lost.set()
-                    return
             except Exception:
-                # Without a heartbeat the run must not go on as if it owned the batch.
+                # Broken off by the database, most likely; without a heartbeat the run must not go on for long.
                 log.exception("heartbeat broke", batch=self._claim.batch_id)
-                self._lost.set()
-                return
+                if time.monotonic() - kept > self._settings.lease.ttl_seconds:
+                    self._lost.set()
+
+    def _stalls(self, now: float) -> bool:
+        if now - self._advanced_at < self._limit_seconds:
+            return False
+        family = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
+        if core_budget(self._settings).waits(family):
+            # Others compute. One that hangs loses its own lease, and its cores with its process.
+            self._advanced_at = now
+            return False
+        return True
+
+    def _stalled(self) -> None:
+        inside = self._inside
+        log.error("run hangs: nothing advances", batch=self._claim.batch_id, run=self._claim.run_id, inside=len(inside))
+        note = f"The run {self._claim.run_id} hung: nothing advanced for {self._limit_seconds:.0f} s."
+        try:
+            self._write(
+                lambda session: recovery.give_back(session, self._claim, note, self._settings, hung=inside),
+                self._settings.lease.ttl_seconds,
+            )
+        except (OperatorError, LeaseLost) as error:
+            log.warning("batch not given back", batch=self._claim.batch_id, error=told(error))
+        self._notes.close()
+        self._lost.set()

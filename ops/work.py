@@ -10,7 +10,7 @@ from dagster import OpDefinition, OpExecutionContext, Out, op
 from audiomill.audio import Envelope, contact_sheet
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.protocols import Engine
-from audiomill.errors import ConfigurationError, EngineUnavailable, NotFound, StorageUnavailable
+from audiomill.errors import LeaseLost, NotFound, OperatorError, StorageUnavailable
 from audiomill.formats import media_type_of
 from audiomill.jobs.leases import Claim
 from audiomill.receipts import SigningKey, signing_key
@@ -21,7 +21,7 @@ from ops.claim import lease_of
 from ops.discretion import discreet
 from ops.prepared import StageWork
 from ops.recorder import Recorder
-from ops.stream import work_off
+from ops.stream import why_given_back, work_off
 from resources import DatabaseResource, EnginesResource, SettingsResource, StoreResource
 
 PICTURE = "waveforms.png"
@@ -80,20 +80,20 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
                 try:
                     with engines.use(claim.engine, claim.model, resource_class) as engine:
                         bench = Bench(engine, objects, signing_key(config), config, recorder)
-                        pictures = work_off(claim, make(bench), engine, recorder)
-                except (EngineUnavailable, ConfigurationError) as error:
-                    if claim.attempt < config.lease.max_attempts:
-                        raise
-                    # No file is to blame: splitting the batch to look for one would only start more such runs.
-                    context.log.warning("The engine cannot run here: %s", error)
-                    _fail_all(recorder, claim, error)
-                    return batch_id
-                except StorageUnavailable:
-                    if _is_away(objects):
-                        # Attempts are for what breaks runs: counted here, an outage would fail whole queues of files.
-                        recorder.give_back("The object store was away; open items went back to their lane.")
+                        pictures = work_off(
+                            claim,
+                            make(bench),
+                            engine,
+                            recorder,
+                            only_this=lambda error: _is_about_one_item(error, objects),
+                        )
+                    _store_picture(objects, claim, pictures)
+                except LeaseLost:
                     raise
-            _store_picture(objects, claim, pictures)
+                except BaseException as error:
+                    # Whatever it was, it is no fault of the items that are open. Harmless when that was done before.
+                    recorder.give_back(why_given_back(error))
+                    raise
         context.log.info("%d items were worked on.", len(claim.items))
         return batch_id
 
@@ -108,23 +108,17 @@ def _say_what_can_run(engines: EnginesResource, database: DatabaseResource) -> N
         log.exception("what can run here could not be reported")
 
 
-def _is_away(store: ObjectStore) -> bool:
-    """Whether nothing can be had of the store, and not one object alone: that one a split would find."""
+def _is_about_one_item(error: OperatorError, store: ObjectStore) -> bool:
+    """Whether the rest of the batch can go on: one object that a store which answers does not give, one refused row."""
+    if error.code == "database_refused":
+        return True
+    if not isinstance(error, StorageUnavailable):
+        return False
     try:
         store.ready()
     except StorageUnavailable:
-        return True
-    return False
-
-
-def _fail_all(recorder: Recorder, claim: Claim, error: EngineUnavailable | ConfigurationError) -> None:
-    # Why is the operator's to know and to mend: it names packages, folders and licences.
-    failure = EngineUnavailable(
-        f"The engine {claim.engine!r} can no longer run here. Order it again later, or with another engine."
-    )
-    failure.__cause__ = error
-    for item in claim.items:
-        recorder.fail(item.id, item.job_id, failure)
+        return False
+    return True
 
 
 def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Envelope]]) -> None:

@@ -34,8 +34,8 @@ def batching(context: SensorEvaluationContext, database: DatabaseResource, setti
     """Form, add the partition keys, ask for runs. A lost tick loses nothing. At rest it listens until work comes.
 
     A batch counts as requested only in the tick after: Dagster stores this tick's cursor together with its run
-    requests, so the run keys that come back in the cursor are those that Dagster surely has. A tick that is lost
-    on the way asks again with the same run keys, which Dagster starts once.
+    requests, so the batches that come back in the cursor are those that Dagster surely has. A tick that is lost
+    on the way asks again with the same run keys, the batches' ids, which Dagster starts once.
     """
     asked = set(filter(None, (context.cursor or "").split(",")))
     given = settings.get()
@@ -52,14 +52,14 @@ def batching(context: SensorEvaluationContext, database: DatabaseResource, setti
     return SensorResult(
         run_requests=[run_request(batch) for batch in waiting],
         skip_reason=None if waiting else "No batch is waiting for a run.",
-        cursor=",".join(batch.run_key for batch in waiting),
+        cursor=",".join(batch.id for batch in waiting),
     )
 
 
 def _look(database: Database, settings: Settings, asked: set[str]) -> tuple[list[StartableBatch], bool]:
     """Form batches; returns those that wait for a run, and whether items are left that wait for a batch."""
     with database.session() as session:
-        known = [batch.id for batch in startable(session, limit=2 * BATCHES_PER_TICK) if batch.run_key in asked]
+        known = [batch.id for batch in startable(session, limit=2 * BATCHES_PER_TICK) if batch.id in asked]
         if known:
             mark_requested(session, known)
         form_batches(session, settings, limit=BATCHES_PER_TICK)
@@ -69,12 +69,11 @@ def _look(database: Database, settings: Settings, asked: set[str]) -> tuple[list
 def run_request(batch: StartableBatch) -> RunRequest:
     """What Dagster is asked for a batch. The tags find the run from the batch, and say what it needs."""
     return RunRequest(
-        run_key=batch.run_key,
+        run_key=batch.id,
         partition_key=batch.id,
         job_name=job_name(STAGES[batch.stage], batch.resource_class),
         tags={
             "audiomill/batch": batch.id,
-            "audiomill/attempt": str(batch.attempt),
             "audiomill/stage": batch.stage,
             "audiomill/engine": batch.engine,
             RESOURCE_CLASS_TAG: batch.resource_class,

@@ -1,10 +1,13 @@
-"""The reaper: runs that fell silent are ended and their batches begin again; Dagster's state and ours are compared.
+"""The reaper: what was lost is found and mended, job by job; one that breaks does not keep the others from theirs.
 
-Only the Kubernetes and ECS launchers of Dagster look after their runs' health, so liveness is our own: the lease.
+Only the Kubernetes and ECS launchers of Dagster look after their runs' health, so liveness is our own: the lease. How
+a run of Dagster is ended, and whether its process lives, is in dagster_runs.py.
 """
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from dagster import (
     DagsterInstance,
@@ -16,90 +19,151 @@ from dagster import (
     sensor,
 )
 
+from audiomill.database.connection import Database
 from audiomill.jobs import recovery
-from audiomill.jobs.queries import live_batches
+from audiomill.jobs.queries import owning_runs
+from audiomill.jobs.workers import Worker, end, fate_of, forget, left_notes
+from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
+from sensors.dagster_runs import end_run, process_is_gone, without_live_run
 
 PER_TICK = 50
-LIVE = [
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
+AT_WORK = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
+
+
+@dataclass
+class _Sweep:
+    """One tick: what its jobs work with, and what they did. `since`: when each run was first seen to be amiss."""
+
+    instance: DagsterInstance
+    database: Database
+    settings: Settings
+    since: dict[str, float]
+    seen: dict[str, float] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)
+
+    def amiss_for(self, run_id: str, now: float) -> float:
+        """Seconds since this run was first seen to be amiss, in sweeps one after the other."""
+        self.seen[run_id] = self.since.get(run_id, now)
+        return now - self.seen[run_id]
 
 
 @sensor(
     name="reaper",
-    description="Ends runs that fell silent, and mends what differs between Dagster and the database.",
-    minimum_interval_seconds=15,
+    description="Ends runs that fell silent or died, and mends what differs between Dagster and the database.",
+    minimum_interval_seconds=Settings().lease.sweep_seconds,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @discreet
 def reaper(context: SensorEvaluationContext, database: DatabaseResource, settings: SettingsResource) -> SensorResult:
-    """Three sweeps: leases that lapsed, batches whose run never came, runs that own no batch.
-
-    The cursor holds since when each run was seen without a batch: a run that has just given its batch up, or that is
-    about to claim it, is not a stray yet.
-    """
-    ttl = settings.get().lease.ttl_seconds
-    with database.get().session() as session:
-        expired = recovery.expire_leases(session, settings.get(), limit=PER_TICK)
-        unstarted = recovery.unstarted(session, settings.get())
-    for lapsed in expired:
-        end_run(context.instance, lapsed.run_id, f"Its lease on batch {lapsed.batch_id} lapsed: it fell silent.")
-    missing = _without_live_run(context.instance, [batch_id for batch_id, _ in unstarted])
-    with database.get().session() as session:
-        for batch_id in missing:
-            recovery.request_again(session, batch_id, "The run that was asked for never came.")
-    ownerless = _without_batch(context.instance, database)
+    """The cursor holds since when each run was seen to be amiss: one that has just given its batch up is no stray."""
     since = json.loads(context.cursor) if context.cursor else {}
-    now = time.time()
-    seen = {run_id: since.get(run_id, now) for run_id in ownerless}
-    strays = [run_id for run_id, first in seen.items() if now - first > ttl]
-    for run_id in strays:
-        end_run(context.instance, run_id, "It runs on without a batch.")
-    said = f"{len(expired)} leases lapsed, {len(missing)} runs never came, {len(strays)} runs had no batch."
-    if expired or missing or strays:
+    sweep = _Sweep(context.instance, database.get(), settings.get(), since)
+    for job in (_lapsed, _never_came, _strays, _dead, _left_notes, _resting):
+        _try(job, sweep, context)
+    said = " ".join(sweep.done) or "Nothing was amiss."
+    if sweep.done:
         context.log.warning(said)
-    return SensorResult(skip_reason=said, cursor=json.dumps(seen))
+    return SensorResult(skip_reason=said, cursor=json.dumps(sweep.seen))
 
 
-def end_run(instance: DagsterInstance, run_id: str, reason: str) -> None:
-    """End a run so that its slot is free: ask its process to stop, then say that it failed. Harmless when it ended."""
-    run = instance.get_run_by_id(run_id)
-    if run is None or run.is_finished:
-        return
-    instance.report_engine_event(f"audiomill ends this run. {reason}", run)
+def _try(job: Callable[[_Sweep], None], sweep: _Sweep, context: SensorEvaluationContext) -> None:
     try:
-        instance.run_launcher.terminate(run_id)
-    except Exception as error:  # noqa: BLE001 - any launcher; where its process is gone there is nothing to stop
-        instance.report_engine_event(f"Its process could not be reached: {error}", run)
-    run = instance.get_run_by_id(run_id)
-    if run is not None and not run.is_finished:
-        instance.report_run_failed(run, f"Ended by audiomill. {reason}")
+        job(sweep)
+    except Exception:
+        context.log.exception("The reaper's job %s broke; the others go on.", job.__name__)
+        sweep.done.append(f"{job.__name__.strip('_')} broke.")
+        # What it would have seen again is not forgotten.
+        sweep.seen = {**sweep.since, **sweep.seen}
 
 
-def _without_live_run(instance: DagsterInstance, batch_ids: list[str]) -> list[str]:
-    """Those for which Dagster has no run that is waiting or working. One in a long queue is no loss."""
-    if not batch_ids:
-        return []
-    records = instance.get_run_records(RunsFilter(tags={"audiomill/batch": batch_ids}, statuses=LIVE))
-    live = {record.dagster_run.tags["audiomill/batch"] for record in records}
-    return [batch_id for batch_id in batch_ids if batch_id not in live]
+def _lapsed(sweep: _Sweep) -> None:
+    """Leases that lapsed: each batch in a transaction of its own, then the process, then Dagster's run."""
+    config = sweep.settings
+    with sweep.database.session() as session:
+        silent = recovery.lapsed(session, limit=PER_TICK)
+    ended, errors = [], []
+    for owned in silent:
+        try:
+            run = sweep.instance.get_run_by_id(owned.run_id)
+            fate = fate_of(config, owned.run_id, owned.worker)
+            with sweep.database.session() as session:
+                if run is not None and run.status == DagsterRunStatus.CANCELED:
+                    # Dagster's sensor takes five runs a tick, and may come late.
+                    recovery.run_cancelled(session, run_id=owned.run_id)
+                elif not recovery.expire(session, owned, fate, config):
+                    continue
+            forget(config, owned.run_id)
+            ended.append(owned)
+        except Exception as error:  # noqa: BLE001 - one bad row does not keep the others waiting; told below
+            errors.append(error)
+    workers = [worker for owned in ended if (worker := Worker.parse(owned.worker)) is not None]
+    killed = end(workers, grace_seconds=config.lease.grace_seconds)
+    for owned in ended:
+        end_run(sweep.instance, owned.run_id, f"Its lease on batch {owned.batch_id} lapsed: it fell silent.")
+    if ended:
+        sweep.done.append(f"{len(ended)} leases lapsed, {killed} processes were ended.")
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} lapsed leases could not be taken", errors)
 
 
-def _without_batch(instance: DagsterInstance, database: DatabaseResource) -> list[str]:
-    """Runs of batches that are at work but own none now. There are as many at work as there are slots, no more."""
+def _never_came(sweep: _Sweep) -> None:
+    """Batches whose run was asked for and did not come. One in a long queue is no loss."""
+    with sweep.database.session() as session:
+        unstarted = recovery.unstarted(session, sweep.settings)
+    given_up = 0
+    for batch_id in without_live_run(sweep.instance, unstarted):
+        with sweep.database.session() as session:
+            given_up += recovery.never_came(session, batch_id, sweep.settings)
+    if given_up:
+        sweep.done.append(f"{given_up} runs never came.")
+
+
+def _strays(sweep: _Sweep) -> None:
+    """Runs of batches that are at work but own none. There are as many at work as there are slots, no more."""
     # Runs first: one that claims in between is then seen with its batch.
-    runs = instance.get_runs(
-        RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]), limit=PER_TICK
-    )
-    at_work = [run.run_id for run in runs if "audiomill/batch" in run.tags]
-    if not at_work:
-        return []
-    with database.get().session() as session:
-        owners = {batch.run_id for batch in live_batches(session)}
-    return [run_id for run_id in at_work if run_id not in owners]
+    runs = sweep.instance.get_runs(RunsFilter(statuses=AT_WORK), limit=PER_TICK)
+    of_batches = [run for run in runs if "audiomill/batch" in run.tags]
+    if not of_batches:
+        return
+    with sweep.database.session() as session:
+        owners = owning_runs(session)
+    now, ended = time.time(), 0
+    for run in of_batches:
+        if run.run_id not in owners and sweep.amiss_for(run.run_id, now) > sweep.settings.lease.ttl_seconds:
+            end_run(sweep.instance, run.run_id, "It runs on without a batch.", sweep.settings.lease.grace_seconds)
+            ended += 1
+    if ended:
+        sweep.done.append(f"{ended} runs had no batch.")
+
+
+def _dead(sweep: _Sweep) -> None:
+    """Runs of any kind that Dagster takes for alive and whose process is gone: they would hold their slots for ever."""
+    runs = sweep.instance.get_runs(RunsFilter(statuses=AT_WORK), limit=PER_TICK)
+    now, ended = time.time(), 0
+    for run in runs:
+        # Seen twice: Dagster says itself within a second or two that a process ended, if its code server lives.
+        if process_is_gone(sweep.instance, run) and sweep.amiss_for(f"dead {run.run_id}", now) > 0:
+            end_run(sweep.instance, run.run_id, "Its process is gone.")
+            ended += 1
+    if ended:
+        sweep.done.append(f"{ended} runs had no process.")
+
+
+def _left_notes(sweep: _Sweep) -> None:
+    """Notes of processes that are gone, and that nobody needs as proof."""
+    left = left_notes(sweep.settings)
+    if left:
+        with sweep.database.session() as session:
+            owners = owning_runs(session)
+        for run_id in left:
+            if run_id not in owners:
+                forget(sweep.settings, run_id)
+
+
+def _resting(sweep: _Sweep) -> None:
+    """Say which lanes rest because their runs break one after the other: an operator should look."""
+    with sweep.database.session() as session:
+        paused = recovery.paused_lanes(session)
+    sweep.done += [f"Lane {lane} rests: {breaks} runs broke. {note}" for lane, breaks, note in paused if breaks > 1]

@@ -1,7 +1,6 @@
-"""Runs that ended badly: their batches begin again, or their items go back to their lane."""
+"""Runs that ended badly: what their batches left open goes back to its lane."""
 
 from dagster import (
-    DagsterRun,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunFailureSensorContext,
@@ -11,30 +10,37 @@ from dagster import (
 )
 
 from audiomill.jobs import recovery
+from audiomill.jobs.workers import fate_of, forget
+from ops.claim import asked_for
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
 
 @run_failure_sensor(
     name="run_failure",
-    description="A run broke: its batch begins a new attempt with what is open, or is split.",
+    description="A run broke: its batch is given up, and its lane rests before the next.",
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @discreet
 def run_failure(context: RunFailureSensorContext, database: DatabaseResource, settings: SettingsResource) -> None:
     """Harmless for a run that owned nothing: one that was refused, or whose batch the reaper took before."""
-    run = context.dagster_run
+    run, config = context.dagster_run, settings.get()
+    with database.get().session() as session:
+        owned = recovery.owned_by(session, run.run_id)
+    fate = fate_of(config, run.run_id, owned.worker if owned else None)
     with database.get().session() as session:
         batch_id = recovery.run_failed(
             session,
             run_id=run.run_id,
             reason=f"The run {run.run_id} failed: {context.failure_event.message}",
-            settings=settings.get(),
-            batch_id=run.tags.get("audiomill/batch"),
-            attempt=requested_attempt(run),
+            settings=config,
+            fate=fate,
+            asked_for=asked_for(run),
         )
-    context.log.info(f"Batch {batch_id} begins again." if batch_id else "That run owned no batch.")
+    if fate.died:
+        forget(config, run.run_id)
+    context.log.info(f"Batch {batch_id} was given up." if batch_id else "That run owned no batch.")
 
 
 @run_status_sensor(
@@ -49,13 +55,5 @@ def run_cancelled(context: RunStatusSensorContext, database: DatabaseResource) -
     """A failure sensor does not see cancelled runs."""
     run = context.dagster_run
     with database.get().session() as session:
-        batch_id = recovery.run_cancelled(
-            session, run_id=run.run_id, batch_id=run.tags.get("audiomill/batch"), attempt=requested_attempt(run)
-        )
+        batch_id = recovery.run_cancelled(session, run_id=run.run_id, asked_for=asked_for(run))
     context.log.info(f"Batch {batch_id} was given up." if batch_id else "That run owned no batch.")
-
-
-def requested_attempt(run: DagsterRun) -> int | None:
-    """The attempt that a run was asked for; None for a re-execution, which only copied its parent's tags."""
-    attempt = run.tags.get("audiomill/attempt", "")
-    return int(attempt) if attempt.isdecimal() and run.parent_run_id is None else None

@@ -34,6 +34,9 @@ def dagster_yaml(settings: Settings) -> dict[str, Any]:
         "run_queue": {
             "max_concurrent_runs": batch_runs + SUPERVISION_SLOTS,
             "dequeue_interval_seconds": settings.dagster.dequeue_interval_seconds,
+            # While the code server restarts, runs wait for it instead of failing at once.
+            "max_user_code_failure_retries": 30,
+            "user_code_failure_retry_delay": 10,
             # What a run needs is said by its tag: pools belong to ops, whatever engine they use.
             "tag_concurrency_limits": [
                 {"key": RESOURCE_CLASS_TAG, "value": "cpu", "limit": settings.cpu.cpu_runs},

@@ -201,15 +201,14 @@ class Batch(Base):
     model: Mapped[str | None]
     resource_class: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="formed")
-    attempt: Mapped[int] = mapped_column(server_default="1", comment="a new one each time that a run broke")
     item_count: Mapped[int]
     audio_seconds: Mapped[float] = mapped_column(comment="estimated from sizes")
-    parent_id: Mapped[str | None] = mapped_column(comment="the batch that this one was split from")
     fencing: Mapped[int] = mapped_column(BigInteger, server_default="0", comment="grows with every lease")
     run_id: Mapped[str | None] = mapped_column(comment="of the newest lease")
+    worker: Mapped[str | None] = mapped_column(comment="its process: machine, process id, start (jobs/workers.py)")
     lease_expires_at: Mapped[datetime | None] = mapped_column(comment="NULL: no lease")
-    requested_at: Mapped[datetime | None] = mapped_column(comment="a run was asked for in this attempt")
-    note: Mapped[str | None] = mapped_column(comment="why it ended or began again, for operators")
+    requested_at: Mapped[datetime | None] = mapped_column(comment="a run was asked for")
+    note: Mapped[str | None] = mapped_column(comment="why it ended, for operators")
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None] = mapped_column(comment="its partition key was taken from Dagster")
@@ -247,6 +246,13 @@ class WorkItem(Base):
     state: Mapped[str] = mapped_column(server_default="queued")
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     attempts: Mapped[int] = mapped_column(server_default="0", comment="times that a run began it")
+    interruptions: Mapped[int] = mapped_column(
+        server_default="0", comment="times that it was begun and its run died, or gave it back: nobody's fault"
+    )
+    crashes: Mapped[int] = mapped_column(
+        server_default="0", comment="times that a run died, or hung, while this was inside an engine call: proven"
+    )
+    available_at: Mapped[datetime | None] = mapped_column(comment="given back: not batched before")
     run_id: Mapped[str | None] = mapped_column(index=True, comment="the Dagster run that began it last")
     artifact_key: Mapped[str | None]
     processing_seconds: Mapped[float | None] = mapped_column(comment="engine's time for it")
@@ -267,6 +273,16 @@ class Turn(Base):
         BigInteger, server_default="0", comment="of a class: batches formed while several tiers waited"
     )
     served_at: Mapped[datetime] = _now()
+
+
+class LanePause(Base):
+    """A lane whose newest run broke or was stopped: nothing of it is batched until then. Gone when a batch closes."""
+
+    __tablename__ = "lane_pauses"
+    lane: Mapped[str] = mapped_column(primary_key=True)
+    breaks: Mapped[int] = mapped_column(comment="one after the other, without an item that ended: doubles the pause")
+    until: Mapped[datetime]
+    note: Mapped[str] = mapped_column(comment="what broke last, for operators")
 
 
 class Artifact(Base):
@@ -346,6 +362,7 @@ __all__ = [
     "InboxEntry",
     "Job",
     "JobEvent",
+    "LanePause",
     "Output",
     "Recording",
     "Submission",

@@ -5,13 +5,15 @@ Belongs here: the budget. Not here: how many cores an engine wants, threads, pro
 Each core is a token file; holding it is an exclusive `flock`. The kernel frees a lock when its process ends, however it
 ends, so a `kill -9` never loses a core. Takers queue on a gate file first: the kernel serves waiters on one lock in the
 order they came, and only the one at the gate gathers tokens, so two takers of several cores cannot each hold half.
+
+Who waits says so in a file of its own: that is how a run which does not advance is told from one that hangs.
 """
 
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -45,12 +47,26 @@ class CoreBudget:
         wanted = max(1, min(count, self.cores))
         self.directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as tokens:
-            with _opened(self.directory / "gate") as gate:
+            with self._said_to_wait(), _opened(self.directory / "gate") as gate:
                 fcntl.flock(gate, fcntl.LOCK_EX)
                 self._gather(wanted, tokens)
             _held.directories.add(key)
             tokens.callback(_held.directories.discard, key)
             yield wanted
+
+    def waits(self, pids: Collection[int]) -> bool:
+        """Whether one of these processes, which live, waits for cores now."""
+        return any(int(path.name.split("-")[1]) in pids for path in self.directory.glob("waits-*"))
+
+    @contextmanager
+    def _said_to_wait(self) -> Iterator[None]:
+        # What a killed process leaves is overwritten, and removed, by a later one of its numbers; nobody else reads it.
+        path = self.directory / f"waits-{os.getpid()}-{threading.get_ident()}"
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
     def _gather(self, wanted: int, tokens: ExitStack) -> None:
         """Lock `wanted` tokens, as they become free. Only called behind the gate."""

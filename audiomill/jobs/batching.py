@@ -50,18 +50,12 @@ _FORM = text(
 
 @dataclass(frozen=True)
 class StartableBatch:
-    """A batch without a run. `run_key` is new with every attempt, because Dagster never starts a key twice."""
+    """A batch without a run. Its id is the run key too: a run is asked for once, and Dagster starts a key once."""
 
     id: str
     stage: str
     resource_class: str
     engine: str
-    attempt: int
-
-    @property
-    def run_key(self) -> str:
-        """Dagster's run key of this attempt."""
-        return f"{self.id}:{self.attempt}"
 
 
 @dataclass
@@ -181,10 +175,10 @@ class _Former:
 
 
 def startable(session: Session, *, limit: int = 50) -> list[StartableBatch]:
-    """Batches that are formed and for whose attempt no run was asked yet, oldest first."""
+    """Batches that are formed and for which no run was asked yet, oldest first."""
     rows = session.execute(
         text(
-            "SELECT id, stage, resource_class, engine, attempt FROM batches "
+            "SELECT id, stage, resource_class, engine FROM batches "
             "WHERE state = 'formed' AND requested_at IS NULL ORDER BY created_at, id LIMIT :limit"
         ),
         {"limit": limit},

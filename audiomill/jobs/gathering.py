@@ -34,10 +34,11 @@ _WORKSPACES = text(
 
 _OLDEST = text(
     """
-    SELECT item.id, wanted.workspace_id, item.audio_seconds, item.created_at
+    SELECT item.id, wanted.workspace_id, item.audio_seconds, item.created_at,
+           coalesce(item.available_at > clock_timestamp(), false) AS rests
     FROM unnest(CAST(:workspaces AS text[])) AS wanted (workspace_id)
     CROSS JOIN LATERAL (
-        SELECT id, audio_seconds, created_at FROM work_items
+        SELECT id, audio_seconds, created_at, available_at FROM work_items
         WHERE state = 'queued' AND lane = :lane AND workspace_id = wanted.workspace_id
         ORDER BY created_at, id OFFSET :skip LIMIT :depth
     ) AS item
@@ -65,6 +66,7 @@ class _Item:
     workspace_id: str
     audio_seconds: float
     created_at: datetime
+    rests: bool
 
 
 def backlog(session: Session, lane: str, *, most: int) -> int:
@@ -107,10 +109,12 @@ def _dealt(session: Session, lane: str, workspaces: list[str], most: int) -> Ite
         rows = session.execute(_OLDEST, {"workspaces": asked, "lane": lane, "skip": skip, "depth": depth})
         for row in rows:
             hands[row.workspace_id].append(_Item(*row))
-            wanted -= 1
+            wanted -= not row.rests
         skip += depth
         asked = [workspace for workspace in asked if len(hands[workspace]) == skip]
-    for turn in range(max(map(len, hands.values()), default=0)):
-        for hand in hands.values():
+    # What was handed back rests for a while. Not left out by the query: the index alone would no longer answer it.
+    free = [[item for item in hand if not item.rests] for hand in hands.values()]
+    for turn in range(max(map(len, free), default=0)):
+        for hand in free:
             if turn < len(hand):
                 yield hand[turn]

@@ -1,21 +1,71 @@
 """Moves of work items that leases and recovery share. What a run does with an item is in work.py."""
 
-from sqlalchemy import text
+from collections.abc import Collection
+
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
+from audiomill.database.tables import WorkItem
 from audiomill.jobs.transitions import transition
+from audiomill.settings import Settings
 
+# Locked in one order, so that two bulk moves cannot wait for each other in a circle.
 _BACK = text(
     """
-    UPDATE work_items SET state = 'queued', batch_id = NULL, started_at = NULL
-    WHERE batch_id = :batch AND state IN ('batched', 'running')
+    WITH open AS MATERIALIZED (
+        SELECT id FROM work_items WHERE batch_id = :batch AND state IN ('batched', 'running')
+            AND (CAST(:ids AS text[]) IS NULL OR id = ANY(:ids))
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE work_items SET state = 'queued', batch_id = NULL, started_at = NULL,
+        interruptions = interruptions + CASE WHEN id = ANY(:interrupted) AND state = 'running' THEN 1 ELSE 0 END,
+        available_at = CASE WHEN id = ANY(:late) THEN clock_timestamp() + make_interval(secs =>
+            least(:most, :pause * power(2, least(interruptions, 30)))) END
+    WHERE id IN (SELECT id FROM open)
     RETURNING job_id
     """
 )
 
 
-def back_to_lane(session: Session, batch_id: str) -> int:
-    """Open items of a batch wait in their lane again, at the place that their age gives them. Returns how many."""
-    jobs = [row.job_id for row in session.execute(_BACK, {"batch": batch_id})]
+def back_to_lane(session: Session, batch_id: str, *, interrupted: Collection[str] = ()) -> int:
+    """Open items of a batch wait in their lane again, at the place that their age gives them. Returns how many.
+
+    `interrupted`: those of them that were begun when their run died; it is counted, and nobody is blamed.
+    """
+    return _back(session, batch_id, None, interrupted=list(interrupted), late=[], pause=0.0, most=0.0)
+
+
+def hand_back(session: Session, batch_id: str, item_id: str, settings: Settings) -> bool:
+    """One item goes back alone, to be batched after a while that doubles each time. False when it had ended."""
+    lease = settings.lease
+    return bool(
+        _back(
+            session,
+            batch_id,
+            [item_id],
+            interrupted=[item_id],
+            late=[item_id],
+            pause=lease.pause_seconds,
+            most=lease.pause_most_seconds,
+        )
+    )
+
+
+def _back(session: Session, batch_id: str, ids: list[str] | None, **given: object) -> int:
+    jobs = [row.job_id for row in session.execute(_BACK, {"batch": batch_id, "ids": ids, **given})]
     transition(session, jobs, "queued", progress=0.0)
     return len(jobs)
+
+
+def fail_open_item(session: Session, item_id: str, *, code: str, reason: str) -> bool:
+    """End an open item with a reason that its customer reads. False when it had ended already."""
+    row = session.execute(
+        update(WorkItem)
+        .where(WorkItem.id == item_id, WorkItem.state.in_(("batched", "running")))
+        .values(state="failed", finished_at=text("clock_timestamp()"), failure_code=code, failure_reason=reason)
+        .returning(WorkItem.job_id)
+    ).one_or_none()
+    if row is None:
+        return False
+    transition(session, [row.job_id], "failed", code=code, reason=reason)
+    return True

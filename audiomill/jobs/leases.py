@@ -1,11 +1,12 @@
-"""Leases: which run owns a batch. Taken by `claim`, kept by `heartbeat`, given up by `close`.
+"""Leases: which run owns a batch. Taken by `claim`, kept by `heartbeat`, given up by `close`, or as recovery.py does.
 
 The fencing number grows with every new owner; every write of a run is checked against it (`fenced`), so that a run
 that was thought dead and wakes up can write nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text, update
@@ -23,7 +24,10 @@ from audiomill.settings import Settings
 
 @dataclass(frozen=True)
 class ClaimedItem:
-    """A work item as the run that owns it sees it. `input_sha256` is known of texts, and of what was read before."""
+    """A work item as the run that owns it sees it. `input_sha256` is known of texts, and of what was read before.
+
+    audio_seconds: estimated. crashes, interruptions: what it went through before (jobs/recovery.py).
+    """
 
     id: str
     job_id: str
@@ -39,6 +43,9 @@ class ClaimedItem:
     size_bytes: int
     attempts: int
     input_sha256: str | None = None
+    audio_seconds: float = 0.0
+    crashes: int = 0
+    interruptions: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,44 @@ class Claim:
     fencing: int
     run_id: str
     items: tuple[ClaimedItem, ...]
-    attempt: int = 1
 
 
-def claim(session: Session, *, batch_id: str, stage: str, run_id: str, settings: Settings) -> Claim:
+@dataclass(frozen=True)
+class Origin:
+    """Where a run comes from: what proves that an operator wants a batch that was closed to be run again.
+
+    asked_for: it is the one run that was asked for when the batch was formed; every later one of that key is a
+    duplicate. created_at: when Dagster heard of it.
+    """
+
+    asked_for: bool = False
+    created_at: datetime | None = None
+
+    def is_a_duplicate(self, batch: Batch) -> bool:
+        """Whether a closed batch was closed after this run was wanted."""
+        if self.asked_for:
+            return True
+        if self.created_at is None or batch.finished_at is None:
+            return False
+        # Dagster's clock may cut the second off.
+        return self.created_at + timedelta(seconds=1) < batch.finished_at
+
+
+def claim(
+    session: Session,
+    *,
+    batch_id: str,
+    stage: str,
+    run_id: str,
+    settings: Settings,
+    origin: Origin | None = None,
+    worker: str | None = None,
+) -> Claim:
     """Own a batch. Its open items are to be worked on; complete and cancelled ones are left out.
 
     A batch that was closed before is being run again by an operator: its failed items get another chance.
-    Raises LeaseRefused with a reason when the batch is unknown, of another stage, retired, cancelled, or owned by
-    another live run.
+    Raises LeaseRefused with a reason when the batch is unknown, of another stage, retired, given up, owned by another
+    live run, or was closed and this run is a duplicate of the one that did it.
     """
     batch = session.scalar(select(Batch).where(Batch.id == batch_id).with_for_update())
     if batch is None:
@@ -75,7 +111,7 @@ def claim(session: Session, *, batch_id: str, stage: str, run_id: str, settings:
         raise LeaseRefused(f"Batch {batch_id} was retired. Order its jobs anew.", code="retired_batch")
     if batch.state == "cancelled":
         raise LeaseRefused(
-            f"Batch {batch_id} was cancelled and its jobs went back to the queue: they run in another batch.",
+            f"Batch {batch_id} was given up and its jobs went back to the queue: they run in another batch.",
             code="cancelled_batch",
         )
     now = session.execute(select(func.clock_timestamp())).scalar_one()
@@ -88,8 +124,15 @@ def claim(session: Session, *, batch_id: str, stage: str, run_id: str, settings:
             code="batch_in_use",
         )
     run_again = batch.state == "closed"
+    if run_again and batch.run_id != run_id and (origin or Origin()).is_a_duplicate(batch):
+        raise LeaseRefused(
+            f"Batch {batch_id} was worked off by the run {batch.run_id} while this one waited. To try its failed jobs "
+            "again, materialise it now.",
+            code="duplicate_run",
+        )
     batch.state = "running"
     batch.run_id = run_id
+    batch.worker = worker
     batch.fencing += 1
     batch.finished_at = None
     batch.note = "run again" if run_again else None
@@ -141,6 +184,9 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
             size_bytes=recording.size_bytes,
             attempts=item.attempts,
             input_sha256=recording.sha256,
+            audio_seconds=item.audio_seconds,
+            crashes=item.crashes,
+            interruptions=item.interruptions,
         )
         for item, job, recording in rows
     )
@@ -153,7 +199,6 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
         fencing=batch.fencing,
         run_id=batch.run_id or "",
         items=items,
-        attempt=batch.attempt,
     )
 
 
@@ -166,11 +211,15 @@ def held(session: Session, *, batch_id: str, run_id: str) -> Claim:
 
 
 def fenced(session: Session, held_claim: Claim) -> None:
-    """Hold the ownership still until this transaction ends. Raises LeaseLost when it is another's already."""
+    """Hold the ownership still until this transaction ends. Raises LeaseLost when it is another's already.
+
+    Who takes a batch away locks its row FOR UPDATE first, and so waits for the writes that are under way; the
+    heartbeat's update does not.
+    """
     found = session.scalar(
         text(
             "SELECT 1 FROM batches WHERE id = :id AND run_id = :run AND fencing = :fencing AND state = 'running' "
-            "FOR SHARE"
+            "FOR KEY SHARE"
         ),
         {"id": held_claim.batch_id, "run": held_claim.run_id, "fencing": held_claim.fencing},
     )
@@ -178,8 +227,10 @@ def fenced(session: Session, held_claim: Claim) -> None:
         raise LeaseLost(f"The run {held_claim.run_id} no longer owns the batch {held_claim.batch_id}.")
 
 
-def heartbeat(session: Session, held_claim: Claim, settings: Settings) -> None:
-    """Say that this run lives. Raises LeaseLost."""
+def heartbeat(
+    session: Session, held_claim: Claim, settings: Settings, *, in_work: Collection[str] = ()
+) -> frozenset[str]:
+    """Say that this run lives. Returns those of its items in work that are no longer wanted. Raises LeaseLost."""
     kept = session.scalar(
         text(
             "UPDATE batches SET lease_expires_at = clock_timestamp() + make_interval(secs => :ttl) "
@@ -194,21 +245,20 @@ def heartbeat(session: Session, held_claim: Claim, settings: Settings) -> None:
     )
     if kept is None:
         raise LeaseLost(f"The run {held_claim.run_id} no longer owns the batch {held_claim.batch_id}.")
-
-
-def give_back(session: Session, held_claim: Claim, note: str) -> None:
-    """Give the batch up undone: what is open goes back to its lane, uncounted and unblamed. Raises LeaseLost."""
-    fenced(session, held_claim)
-    back_to_lane(session, held_claim.batch_id)
-    session.execute(
-        update(Batch)
-        .where(Batch.id == held_claim.batch_id)
-        .values(state="cancelled", lease_expires_at=None, finished_at=func.clock_timestamp(), note=note)
-    )
+    if not in_work:
+        return frozenset()
+    cancelled = select(WorkItem.id).where(WorkItem.id.in_(in_work), WorkItem.state == "cancelled")
+    return frozenset(session.scalars(cancelled))
 
 
 def close(session: Session, held_claim: Claim) -> BatchView:
-    """Give the batch up, worked off. What is still open goes back to its lane. Raises LeaseLost."""
+    """Give the batch up, worked off. What is still open goes back to its lane, which need not rest any longer.
+
+    Once closed, doing it again changes nothing. Raises LeaseLost.
+    """
+    batch = session.scalar(select(Batch).where(Batch.id == held_claim.batch_id).with_for_update())
+    if batch is not None and batch.state == "closed" and batch.run_id == held_claim.run_id:
+        return get_batch(session, held_claim.batch_id)
     fenced(session, held_claim)
     back_to_lane(session, held_claim.batch_id)
     session.execute(
@@ -216,4 +266,6 @@ def close(session: Session, held_claim: Claim) -> BatchView:
         .where(Batch.id == held_claim.batch_id)
         .values(state="closed", lease_expires_at=None, finished_at=func.clock_timestamp())
     )
+    if batch is not None:
+        session.execute(text("DELETE FROM lane_pauses WHERE lane = :lane"), {"lane": batch.lane})
     return get_batch(session, held_claim.batch_id)

@@ -91,7 +91,6 @@ class BatchView:
     model: str | None
     resource_class: str
     state: str
-    attempt: int
     item_count: int
     audio_seconds: float
     fencing: int
@@ -273,7 +272,6 @@ def get_batch(session: Session, batch_id: str) -> BatchView:
         model=batch.model,
         resource_class=batch.resource_class,
         state=batch.state,
-        attempt=batch.attempt,
         item_count=batch.item_count,
         audio_seconds=batch.audio_seconds,
         fencing=batch.fencing,
@@ -284,7 +282,6 @@ def get_batch(session: Session, batch_id: str) -> BatchView:
     )
 
 
-def live_batches(session: Session) -> list[BatchView]:
-    """Batches that some run should be working on now, for reconciling with Dagster."""
-    ids = session.scalars(text("SELECT id FROM batches WHERE state = 'running' ORDER BY id"))
-    return [get_batch(session, batch_id) for batch_id in ids]
+def owning_runs(session: Session) -> set[str]:
+    """The runs that own a batch now, for reconciling with Dagster."""
+    return set(session.scalars(text("SELECT run_id FROM batches WHERE state = 'running'")))

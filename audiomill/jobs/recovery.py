@@ -1,222 +1,226 @@
-"""Mending what broke: runs that failed, were cancelled, or fell silent. Ending Dagster's runs is the sensors' part.
+"""Mending what broke: runs that failed, were cancelled, hung or fell silent, and runs that never came.
 
-A batch whose run broke begins a new attempt with the items that are still open. After `max_attempts` it is split in two
-halves of one attempt each, again and again, until the file that breaks the engine stands alone and fails alone. Where
-no run came as far as to begin an item, no file is to blame, and there is nothing to look for by splitting.
+Whatever it was, the batch is given up: what is open goes back to its lane, and the lane rests for a while that doubles
+while nothing of it gets done. Blame needs proof: an item is counted as crashed only when a run's process died, or hung,
+while the item was inside an engine call. Such an item is tried last and alone (ops/stream.py); one that crashes
+`max_attempts` times so fails. Nothing else ever fails an item (docs/decisions/0013-blame-needs-proof.md).
+
+Which process died, and ending it, is workers.py's part; Dagster's runs are the sensors'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
-from audiomill.jobs.items import back_to_lane
+from audiomill.jobs.items import back_to_lane, fail_open_item
+from audiomill.jobs.leases import Claim, fenced
 from audiomill.jobs.states import OPEN_ITEMS
-from audiomill.jobs.work import fail_open_item
+from audiomill.jobs.workers import Fate
 from audiomill.settings import Settings
 
-MOST_BEGINNINGS = 20
-"""An item that was begun so often is not begun again: more than the attempts of a batch and all its splits (3 + 8 for
-250 items), so only what is cancelled over and over, by hand or by a limit on a run's time, comes so far."""
-
-
-_NEVER_FINISHED = (
-    "Work on this input was begun many times and was ended before it finished. Split it into shorter parts and order "
-    "them; if that fails too, write to us with the job id."
-)
-_NOT_STARTED = (
-    "We could not begin to work on this input, through a fault of ours. Order it again later; if that fails too, "
-    "write to us with the job id."
+ENGINE_CRASHED = (
+    "The engine broke each time it worked on this input. Convert it to another format and order it again; "
+    "if that fails too, write to us with the job id."
 )
 
 
 @dataclass(frozen=True)
-class Expired:
-    """A lease that lapsed. `run_id` is the run to end."""
+class Owned:
+    """A batch that a run owns: what is needed to learn what became of the run. `worker` is its process."""
 
     batch_id: str
     run_id: str
-    stage: str
+    worker: str | None
 
 
-def run_failed(
-    session: Session,
-    *,
-    run_id: str,
-    reason: str,
-    settings: Settings,
-    batch_id: str | None = None,
-    attempt: int | None = None,
-) -> str | None:
-    """A run broke: its batch begins a new attempt, or is split. Returns the batch, None if the run owned none.
-
-    `batch_id` and `attempt` (the run's tags) find the batch of a run that broke before it could claim.
-    """
-    batch = _of_run(session, run_id, batch_id, attempt)
-    if batch is None:
-        return None
-    _begin_again(session, batch, reason, settings)
-    return batch.id
+def owned_by(session: Session, run_id: str) -> Owned | None:
+    """The batch that a run owns now."""
+    row = session.execute(
+        select(Batch.id, Batch.worker).where(Batch.run_id == run_id, Batch.state == "running")
+    ).one_or_none()
+    return None if row is None else Owned(row.id, run_id, row.worker)
 
 
-def run_cancelled(
-    session: Session, *, run_id: str, batch_id: str | None = None, attempt: int | None = None
-) -> str | None:
-    """An operator cancelled a run: its open items go back to their lane. Returns the batch, None if it owned none.
-
-    Each cancelled batch is soon followed by another of the same items: what was begun `MOST_BEGINNINGS` times fails.
-    """
-    batch = _of_run(session, run_id, batch_id, attempt)
-    if batch is None:
-        return None
-    for item_id, begun in _open_items(session, batch.id):
-        if begun >= MOST_BEGINNINGS:
-            fail_open_item(session, item_id, code="never_finished", reason=_NEVER_FINISHED)
-    back_to_lane(session, batch.id)
-    _end(batch, "cancelled", f"The run {run_id} was cancelled; open items went back to their lane.")
-    return batch.id
-
-
-def _of_run(session: Session, run_id: str, batch_id: str | None, attempt: int | None) -> Batch | None:
-    batch = session.scalar(select(Batch).where(Batch.run_id == run_id, Batch.state == "running").with_for_update())
-    if batch is None and batch_id is not None:
-        batch = session.scalar(
-            # The attempt proves that the run was asked for, also before the batching sensor noted that it was.
-            select(Batch)
-            .where(Batch.id == batch_id, Batch.state == "formed", Batch.attempt == attempt)
-            .with_for_update()
-        )
-    return batch
-
-
-def expire_leases(session: Session, settings: Settings, *, limit: int = 50) -> list[Expired]:
-    """Take up to `limit` batches from runs that fell silent. What another writer mends now is passed over."""
-    lapsed = session.scalars(
-        select(Batch)
+def lapsed(session: Session, *, limit: int = 50) -> list[Owned]:
+    """Batches whose runs fell silent, the longest silent first."""
+    rows = session.execute(
+        select(Batch.id, Batch.run_id, Batch.worker)
         .where(Batch.state == "running", Batch.lease_expires_at < func.clock_timestamp())
         .order_by(Batch.lease_expires_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    expired = [Expired(batch.id, batch.run_id or "", batch.stage) for batch in lapsed]
-    for batch in lapsed:
-        _begin_again(session, batch, f"The run {batch.run_id} fell silent.", settings)
-    return expired
+    )
+    return [Owned(row.id, row.run_id or "", row.worker) for row in rows]
 
 
-def unstarted(session: Session, settings: Settings, *, limit: int = 1000) -> list[tuple[str, str]]:
-    """(batch, run key) of batches for which a run was asked for long ago and that none has claimed, longest first.
+def expire(session: Session, owned: Owned, fate: Fate, settings: Settings) -> bool:
+    """Take a batch from a run that fell silent. False when it has given it up, or spoken, meanwhile."""
+    batch = session.scalar(
+        select(Batch)
+        .where(
+            Batch.id == owned.batch_id,
+            Batch.run_id == owned.run_id,
+            Batch.state == "running",
+            Batch.lease_expires_at < func.clock_timestamp(),
+        )
+        .with_for_update()
+    )
+    if batch is None:
+        return False
+    how = "died" if fate.died else "fell silent"
+    _give_up(session, batch, f"The run {owned.run_id} {how}.", fate, settings)
+    return True
 
-    The limit is above what `batching.queue_factor` lets wait: looking at fewer would show the same ones each time,
-    while their runs stand in Dagster's queue, and never the one behind them whose run was lost.
+
+def run_failed(
+    session: Session, *, run_id: str, reason: str, settings: Settings, fate: Fate, asked_for: str | None = None
+) -> str | None:
+    """A run broke: its batch is given up. Returns the batch, None if the run owned none.
+
+    `asked_for`: the batch for which it was asked, of a run that broke before it could claim.
     """
-    rows = session.execute(
-        select(Batch.id, Batch.attempt)
+    batch = _of_run(session, run_id, asked_for)
+    if batch is None:
+        return None
+    _give_up(session, batch, reason, fate, settings)
+    return batch.id
+
+
+def run_cancelled(session: Session, *, run_id: str, asked_for: str | None = None) -> str | None:
+    """An operator cancelled a run: its open items go back to their lane, which need not rest. Returns the batch."""
+    batch = _of_run(session, run_id, asked_for)
+    if batch is None:
+        return None
+    _end(session, batch, f"The run {run_id} was cancelled")
+    return batch.id
+
+
+def never_came(session: Session, batch_id: str, settings: Settings) -> bool:
+    """A run was asked for and did not come: the batch is given up. False when one has claimed it meanwhile."""
+    batch = session.scalar(select(Batch).where(Batch.id == batch_id, Batch.state == "formed").with_for_update())
+    if batch is None:
+        return False
+    _give_up(session, batch, "The run that was asked for never came.", Fate(), settings)
+    return True
+
+
+def unstarted(session: Session, settings: Settings) -> list[str]:
+    """Batches for which a run was asked for long ago and that none has claimed, oldest first.
+
+    All of them: those before may wait their turn rightly, and how many are formed is bounded by the slots.
+    """
+    rows = session.scalars(
+        select(Batch.id)
         .where(
             Batch.state == "formed",
             Batch.requested_at
             < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, settings.lease.start_timeout_seconds),
         )
         .order_by(Batch.requested_at, Batch.id)
-        .limit(limit)
     )
-    return [(row.id, f"{row.id}:{row.attempt}") for row in rows]
+    return list(rows)
 
 
-def request_again(session: Session, batch_id: str, reason: str) -> None:
-    """A batch whose run never came gets a new run key. This does not count against its items."""
+def give_back(
+    session: Session, claim: Claim, note: str, settings: Settings, *, hung: Collection[str] = (), rest: bool = True
+) -> None:
+    """A run gives its own batch up undone. `hung`: items inside engine calls that no longer advance: that is proof.
+
+    Once given back, doing it again changes nothing. Raises LeaseLost.
+    """
+    batch = session.scalar(select(Batch).where(Batch.id == claim.batch_id).with_for_update())
+    if batch is not None and (batch.run_id, batch.fencing) == (claim.run_id, claim.fencing + 1):
+        return
+    fenced(session, claim)
+    if batch is not None:
+        fate = Fate(inside=frozenset(hung))
+        if rest:
+            _give_up(session, batch, note, fate, settings)
+        else:
+            _end(session, batch, note)
+
+
+def paused_lanes(session: Session) -> list[tuple[str, int, str]]:
+    """(lane, breaks one after the other, what broke last) of lanes that rest now."""
+    rows = session.execute(
+        text("SELECT lane, breaks, note FROM lane_pauses WHERE until > clock_timestamp() ORDER BY lane")
+    )
+    return [(row.lane, row.breaks, row.note) for row in rows]
+
+
+def _of_run(session: Session, run_id: str, asked_for: str | None) -> Batch | None:
+    batch = session.scalar(select(Batch).where(Batch.run_id == run_id, Batch.state == "running").with_for_update())
+    if batch is None and asked_for is not None:
+        batch = session.scalar(select(Batch).where(Batch.id == asked_for, Batch.state == "formed").with_for_update())
+    return batch
+
+
+def _give_up(session: Session, batch: Batch, reason: str, fate: Fate, settings: Settings) -> None:
+    _blame(session, batch.id, fate.inside, settings)
+    _rest(session, batch, reason, settings)
+    interrupted: Collection[str] = ()
+    if fate.died:
+        running = select(WorkItem.id).where(WorkItem.batch_id == batch.id, WorkItem.state == "running")
+        interrupted = set(session.scalars(running)) - fate.inside
+    _end(session, batch, reason, interrupted)
+
+
+def _blame(session: Session, batch_id: str, inside: Collection[str], settings: Settings) -> None:
+    """Count a crash against the items that were inside an engine call; the first one, with others beside, is free."""
+    if not inside:
+        return
+    rows = session.execute(
+        text(
+            "WITH inside AS MATERIALIZED (SELECT id FROM work_items WHERE id = ANY(:ids) AND batch_id = :batch "
+            "AND state = 'running' ORDER BY id FOR NO KEY UPDATE) "
+            "UPDATE work_items SET crashes = crashes + 1 WHERE id IN (SELECT id FROM inside) RETURNING id, crashes"
+        ),
+        {"ids": list(inside), "batch": batch_id},
+    ).all()
+    for row in rows:
+        if row.crashes > settings.lease.max_attempts:
+            fail_open_item(session, row.id, code="engine_crashed", reason=ENGINE_CRASHED)
+
+
+def _rest(session: Session, batch: Batch, reason: str, settings: Settings) -> None:
+    """Let the lane rest. Runs of it that break during its rest broke by the same event, and do not count."""
+    advanced = session.scalar(
+        select(exists().where(WorkItem.batch_id == batch.id, WorkItem.state.in_(("complete", "failed"))))
+    )
     session.execute(
         text(
-            "UPDATE batches SET attempt = attempt + 1, requested_at = NULL, note = :reason "
-            "WHERE id = :id AND state = 'formed'"
+            """
+            INSERT INTO lane_pauses AS pause (lane, breaks, until, note)
+            VALUES (:lane, 1, clock_timestamp() + make_interval(secs => :pause), :note)
+            ON CONFLICT (lane) DO UPDATE SET
+                breaks = CASE WHEN :advanced THEN 1 ELSE least(pause.breaks + 1, 30) END,
+                until = clock_timestamp() + make_interval(secs => least(
+                    :most, :pause * power(2, CASE WHEN :advanced THEN 0 ELSE least(pause.breaks, 30) END))),
+                note = :note
+            WHERE pause.until <= clock_timestamp()
+            """
         ),
-        {"id": batch_id, "reason": reason},
+        {
+            "lane": batch.lane,
+            "pause": settings.lease.pause_seconds,
+            "most": settings.lease.pause_most_seconds,
+            "note": reason,
+            "advanced": bool(advanced),
+        },
     )
 
 
-def _begin_again(session: Session, batch: Batch, reason: str, settings: Settings) -> None:
-    open_ids = [item_id for item_id, _ in _open_items(session, batch.id)]
+def _end(session: Session, batch: Batch, reason: str, interrupted: Collection[str] = ()) -> None:
     # A silent run that wakes up must find itself fenced out from this moment on.
     batch.fencing += 1
-    if not open_ids:
-        _end(batch, "closed", f"{reason} Nothing was left open.")
-    elif batch.attempt < settings.lease.max_attempts:
-        session.execute(
-            text("UPDATE work_items SET state = 'batched' WHERE batch_id = :batch AND state = 'running'"),
-            {"batch": batch.id},
-        )
-        batch.state = "formed"
-        batch.attempt += 1
-        batch.requested_at = None
-        batch.lease_expires_at = None
-        batch.note = reason
-    elif not session.scalar(select(exists().where(WorkItem.batch_id == batch.id, WorkItem.attempts > 0))):
-        for item_id in open_ids:
-            fail_open_item(session, item_id, code="not_started", reason=_NOT_STARTED)
-        _end(batch, "closed", f"{reason} No run began an item; all were failed. Run the batch again when it is mended.")
-    elif len(open_ids) == 1:
-        fail_open_item(
-            session,
-            open_ids[0],
-            code="engine_crashed",
-            reason=(
-                "The engine broke each time it worked on this input. Convert it to another format and order it again; "
-                "if that fails too, write to us with the job id."
-            ),
-        )
-        _end(batch, "closed", f"{reason} Its last item was failed.")
-    else:
-        half = len(open_ids) // 2
-        for number, ids in enumerate((open_ids[:half], open_ids[half:])):
-            _split_off(session, batch, number, ids, settings)
-        _end(batch, "closed", f"{reason} It was split in two.")
-
-
-def _open_items(session: Session, batch_id: str) -> list[tuple[str, int]]:
-    """Ids of open items, locked, and how often each was begun."""
-    rows = session.execute(
-        select(WorkItem.id, WorkItem.attempts)
-        .where(WorkItem.batch_id == batch_id, WorkItem.state.in_(OPEN_ITEMS))
-        .order_by(WorkItem.created_at, WorkItem.id)
-        .with_for_update()
-    )
-    return [(row.id, row.attempts) for row in rows]
-
-
-def _split_off(session: Session, batch: Batch, number: int, ids: Sequence[str], settings: Settings) -> None:
-    part = Batch(
-        # The parent's id, so that a family of splits reads as one; a letter a level.
-        id=f"{batch.id}{'ab'[number]}",
-        lane=batch.lane,
-        stage=batch.stage,
-        engine=batch.engine,
-        model=batch.model,
-        resource_class=batch.resource_class,
-        attempt=settings.lease.max_attempts,
-        item_count=len(ids),
-        audio_seconds=0.0,
-        parent_id=batch.id,
-        note=f"Split from {batch.id}.",
-    )
-    session.add(part)
     session.flush()
-    session.execute(
-        text("UPDATE work_items SET state = 'batched', batch_id = :part WHERE id = ANY(:ids)"),
-        {"part": part.id, "ids": list(ids)},
+    open_items = session.scalar(
+        select(func.count()).where(WorkItem.batch_id == batch.id, WorkItem.state.in_(OPEN_ITEMS))
     )
-    session.execute(
-        text(
-            "UPDATE batches SET audio_seconds = "
-            "(SELECT coalesce(sum(audio_seconds), 0) FROM work_items WHERE batch_id = :part) WHERE id = :part"
-        ),
-        {"part": part.id},
-    )
-
-
-def _end(batch: Batch, state: str, note: str) -> None:
-    batch.state = state
-    batch.note = note
+    back_to_lane(session, batch.id, interrupted=interrupted)
+    batch.state = "cancelled" if open_items else "closed"
+    batch.note = f"{reason} {'What was open went back to its lane.' if open_items else 'Nothing was left open.'}"
     batch.lease_expires_at = None
     batch.finished_at = func.clock_timestamp()

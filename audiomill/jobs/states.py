@@ -3,8 +3,9 @@
 job          queued → running → complete | failed | cancelled;  running → queued when its item goes back to its lane;
              failed → queued when an operator runs its batch again
 work item    queued → batched → running → complete | failed | cancelled;  batched, running → queued (back to its lane);
-             running → batched (a new attempt);  failed → batched (an operator runs the batch again)
-batch        formed → running → closed | cancelled;  running → formed (a new attempt);  closed → running (run again)
+             failed → batched (an operator runs the batch again)
+batch        formed → running → closed (worked off) | cancelled (given up: what was open went back to its lane);
+             closed → running (run again)
 """
 
 from typing import Final, Literal
@@ -23,14 +24,14 @@ JOB_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
 ITEM_MOVES: Final[dict[ItemState, frozenset[ItemState]]] = {
     "queued": frozenset({"batched", "cancelled"}),
     "batched": frozenset({"running", "queued", "failed", "cancelled"}),
-    "running": frozenset({"complete", "failed", "batched", "queued", "cancelled"}),
+    "running": frozenset({"complete", "failed", "queued", "cancelled"}),
     "failed": frozenset({"batched"}),
     "complete": frozenset(),
     "cancelled": frozenset(),
 }
 BATCH_MOVES: Final[dict[BatchState, frozenset[BatchState]]] = {
     "formed": frozenset({"running", "closed", "cancelled"}),
-    "running": frozenset({"formed", "closed", "cancelled", "running"}),
+    "running": frozenset({"closed", "cancelled", "running"}),
     "closed": frozenset({"running"}),
     "cancelled": frozenset(),
 }

@@ -32,6 +32,8 @@ _WAITING = text(
     SELECT heads.*, coalesce(turns.last_workspace, '') AS last_workspace, turns.served_at
     FROM heads LEFT JOIN turns ON turns.queue = heads.lane
     WHERE heads.resource_class = ANY(:classes)
+        -- A lane whose runs break rests for a while (recovery.py).
+        AND NOT EXISTS (SELECT FROM lane_pauses WHERE lane_pauses.lane = heads.lane AND until > clock_timestamp())
     """
 )
 

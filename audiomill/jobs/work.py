@@ -16,11 +16,14 @@ from audiomill.catalogue.capabilities import validated as validated_parameters
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.tables import Artifact, Job, Output, Recording, WorkItem
 from audiomill.errors import CustomerError
+from audiomill.jobs import items
 from audiomill.jobs.availability import choose
 from audiomill.jobs.identifiers import new_id
+from audiomill.jobs.items import fail_open_item
 from audiomill.jobs.leases import Claim, fenced
 from audiomill.jobs.submission import new_item
 from audiomill.jobs.transitions import transition
+from audiomill.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ def begin(session: Session, claim: Claim, item_ids: Sequence[str]) -> dict[str, 
     """Start work on items. Returns, for those still wanted, the number of this attempt."""
     fenced(session, claim)
     rows = session.execute(
+        # Locked in one order, so that two bulk moves cannot wait for each other in a circle.
         text(
+            "WITH wanted AS MATERIALIZED (SELECT id FROM work_items WHERE id = ANY(:ids) AND batch_id = :batch "
+            "AND state IN ('batched', 'running') ORDER BY id FOR NO KEY UPDATE) "
             "UPDATE work_items SET state = 'running', attempts = attempts + 1, run_id = :run, "
-            "started_at = clock_timestamp() "
-            "WHERE id = ANY(:ids) AND batch_id = :batch AND state IN ('batched', 'running') "
+            "started_at = clock_timestamp(), available_at = NULL WHERE id IN (SELECT id FROM wanted) "
             "RETURNING id, job_id, attempts"
         ),
         {"ids": list(item_ids), "batch": claim.batch_id, "run": claim.run_id},
@@ -166,15 +171,7 @@ def fail_item(session: Session, claim: Claim, item_id: str, error: CustomerError
     return fail_open_item(session, item_id, code=error.code, reason=error.message)
 
 
-def fail_open_item(session: Session, item_id: str, *, code: str, reason: str) -> bool:
-    """The same without a claim, for recovery. False when the item had ended already."""
-    row = session.execute(
-        update(WorkItem)
-        .where(WorkItem.id == item_id, WorkItem.state.in_(("batched", "running")))
-        .values(state="failed", finished_at=func.clock_timestamp(), failure_code=code, failure_reason=reason)
-        .returning(WorkItem.job_id)
-    ).one_or_none()
-    if row is None:
-        return False
-    transition(session, [row.job_id], "failed", code=code, reason=reason)
-    return True
+def hand_back(session: Session, claim: Claim, item_id: str, settings: Settings) -> bool:
+    """Give one item back that cannot be worked on now through a fault of ours. False when it is no longer wanted."""
+    fenced(session, claim)
+    return items.hand_back(session, claim.batch_id, item_id, settings)

@@ -65,12 +65,19 @@ def result(item: ClaimedItem, claim: Claim) -> ItemResult:
     )
 
 
+def rested(database: Database) -> None:
+    """The rests of all lanes and items are over."""
+    with database.session() as session:
+        session.execute(text("UPDATE lane_pauses SET until = clock_timestamp() - interval '1 second'"))
+        session.execute(text("UPDATE work_items SET available_at = NULL"))
+
+
 def wipe(database: Database) -> None:
     """An empty database, as a module's first test finds it."""
     with database.session() as session:
         session.execute(
             text(
                 "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, "
-                "work_items, artifacts, outputs, inbox_entries, engine_availability, turns"
+                "work_items, artifacts, outputs, inbox_entries, engine_availability, turns, lane_pauses"
             )
         )

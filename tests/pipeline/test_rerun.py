@@ -11,6 +11,7 @@ from audiomill.database.tables import Output
 from audiomill.jobs import leases, recovery
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.queries import get_batch
+from audiomill.jobs.workers import Fate
 from audiomill.settings import Settings
 from tests.pipeline.conftest import WORKSPACE, Materialise, Order, states
 from tests.pipeline.reconstructed import transcripts_cpu
@@ -42,7 +43,7 @@ def mend(database: Database, job_ids: tuple[str, ...]) -> None:
 
 
 def again(instance: DagsterInstance, run_id: str, *, from_failure: bool) -> Rerun:
-    """As the UI does: the parent's tags are copied, an attempt number of ours among them."""
+    """As the UI does: the parent's tags are copied, the run key among them."""
     parent = instance.get_run_by_id(run_id)
     assert parent is not None
     options = ReexecutionOptions.from_failure(run_id, instance) if from_failure else ReexecutionOptions(run_id)
@@ -70,7 +71,7 @@ def test_re_executed_the_same(
     database: Database, order: Order, materialise: Materialise, instance: DagsterInstance
 ) -> None:
     batch_id, jobs = order.batch("say:well", "refuse")
-    first = materialise(batch_id, {"audiomill/batch": batch_id, "audiomill/attempt": "1"})
+    first = materialise(batch_id, {"audiomill/batch": batch_id, "dagster/run_key": batch_id})
     before = outputs(database, jobs[0])
     mend(database, jobs)
     result = again(instance, first.run_id, from_failure=False)
@@ -80,17 +81,16 @@ def test_re_executed_the_same(
 
 
 def test_re_executed_from_failure_the_skipped_claim_is_made_up_for(
-    database: Database, order: Order, materialise: Materialise, instance: DagsterInstance, settings: Settings
+    database: Database, order: Order, materialise: Materialise, instance: DagsterInstance
 ) -> None:
-    batch_id, jobs = order.batch("say:well", "say:fine")
-    # The store is "away" when the second item is stored: the run breaks in the middle.
+    batch_id, jobs = order.batch("say:well", "refuse")
+    # Every item has ended when the run breaks: the picture cannot be stored.
     with pytest.MonkeyPatch.context() as patch:
-        _break_second_delivery(patch)
+        patch.setattr("ops.work._store_picture", _away)
         first = materialise(batch_id)
     assert not first.success
-    assert sorted(states(database, jobs)) == ["complete", "running"]
-    with database.session() as session:
-        assert recovery.run_failed(session, run_id=first.run_id, reason="x", settings=settings) == batch_id
+    assert states(database, jobs) == ["complete", "failed"]
+    mend(database, jobs)
     result = again(instance, first.run_id, from_failure=True)
     assert result.success
     executed = {event.step_key for event in result.all_events if event.is_step_start}
@@ -102,21 +102,20 @@ def test_re_executed_from_failure_the_skipped_claim_is_made_up_for(
         assert get_batch(session, batch_id).state == "closed"
 
 
-def test_from_failure_while_the_new_attempt_is_at_work_is_refused(
-    database: Database, order: Order, materialise: Materialise, instance: DagsterInstance, settings: Settings
+def test_from_failure_of_a_batch_whose_items_went_elsewhere_is_refused(
+    database: Database, order: Order, materialise: Materialise, instance: DagsterInstance
 ) -> None:
     batch_id, jobs = order.batch("say:well", "say:fine")
+    # The store is "away" when the second item is stored: the run breaks in the middle, and gives back what is open.
     with pytest.MonkeyPatch.context() as patch:
         _break_second_delivery(patch)
+        patch.setattr("ops.work._is_about_one_item", lambda *_: False)
         first = materialise(batch_id)
+    assert not first.success
+    assert sorted(states(database, jobs)) == ["complete", "queued"]
+    assert not again(instance, first.run_id, from_failure=True).success
     with database.session() as session:
-        recovery.run_failed(session, run_id=first.run_id, reason="x", settings=settings)
-        leases.claim(session, batch_id=batch_id, stage="transcribe", run_id="live", settings=settings)
-    result = again(instance, first.run_id, from_failure=True)
-    assert not result.success
-    with database.session() as session:
-        assert get_batch(session, batch_id).run_id == "live"
-    assert "complete" in states(database, jobs)
+        assert get_batch(session, batch_id).state == "cancelled"
 
 
 def test_from_failure_of_close_alone(
@@ -129,7 +128,7 @@ def test_from_failure_of_close_alone(
     assert not first.success
     assert states(database, jobs) == ["complete"]
     with database.session() as session:
-        recovery.run_failed(session, run_id=first.run_id, reason="x", settings=settings)
+        recovery.run_failed(session, run_id=first.run_id, reason="x", settings=settings, fate=Fate())
     result = again(instance, first.run_id, from_failure=True)
     assert result.success
     with database.session() as session:
@@ -146,6 +145,19 @@ def test_a_second_live_run_is_refused_with_a_reason(
     assert not result.success
     assert "being worked on by the run live" in _failure(result)
     assert states(database, jobs) == ["queued"]
+
+
+def test_a_duplicate_of_the_run_that_was_asked_for_tries_nothing_again(
+    database: Database, order: Order, materialise: Materialise
+) -> None:
+    batch_id, jobs = order.batch("say:well", "refuse")
+    tags = {"audiomill/batch": batch_id, "dagster/run_key": batch_id}
+    assert materialise(batch_id, tags).success
+    mend(database, jobs)
+    duplicate = materialise(batch_id, tags)
+    assert not duplicate.success
+    assert "was worked off by the run" in _failure(duplicate)
+    assert states(database, jobs) == ["complete", "failed"]
 
 
 def test_an_unknown_batch_is_refused(order: Order, materialise: Materialise) -> None:

@@ -14,10 +14,11 @@ from dagster import (
 from sqlalchemy import text
 
 from audiomill.database.connection import Database
-from audiomill.jobs import leases
+from audiomill.jobs import leases, recovery
 from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings
-from sensors.run_ends import requested_attempt
+from ops.claim import asked_for
+from tests.fakes.orders import rested
 from tests.pipeline.conftest import Materialise, Order, states
 from tests.pipeline.test_sensors_start import Sensor
 
@@ -33,7 +34,7 @@ def live_run(
         job_name="transcripts_cpu",
         run_id=str(uuid.uuid4()),
         status=status,
-        tags=tags if tags is not None else {"audiomill/batch": batch_id, "audiomill/attempt": "1"},
+        tags=tags if tags is not None else {"audiomill/batch": batch_id, "dagster/run_key": batch_id},
     )
     instance.add_run(run)
     return run.run_id
@@ -64,7 +65,7 @@ def status_tick(definitions: Definitions, instance: DagsterInstance, name: str, 
         sensor(context.for_run_failure() if name == "run_failure" else context)
 
 
-def test_a_failed_run_gives_its_batch_a_new_attempt(
+def test_a_failed_runs_batch_is_given_up_and_its_lane_rests(
     definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
 ) -> None:
     batch_id, _ = order.batch("say:a")
@@ -75,7 +76,8 @@ def test_a_failed_run_gives_its_batch_a_new_attempt(
     status_tick(definitions, instance, "run_failure", run_id, instance.report_run_failed(run, "its worker was killed"))
     with database.session() as session:
         batch = get_batch(session, batch_id)
-    assert (batch.state, batch.attempt) == ("formed", 2)
+        assert len(recovery.paused_lanes(session)) == 1
+    assert batch.state == "cancelled"
     assert "its worker was killed" in (batch.note or "")
 
 
@@ -89,14 +91,14 @@ def test_a_refused_runs_failure_changes_nothing(
 ) -> None:
     batch_id, _ = order.batch("say:a")
     owned(database, settings, batch_id, "live")
-    refused = materialise(batch_id, {"audiomill/batch": batch_id, "audiomill/attempt": "1"})
+    refused = materialise(batch_id, {"audiomill/batch": batch_id, "dagster/run_key": batch_id})
     (failure,) = [
         event for event in refused.all_events if event.is_job_failure if hasattr(event, "is_job_failure")
     ] or [refused.all_events[-1]]
     status_tick(definitions, instance, "run_failure", refused.run_id, failure)
     with database.session() as session:
         batch = get_batch(session, batch_id)
-    assert (batch.state, batch.attempt, batch.run_id) == ("running", 1, "live")
+    assert (batch.state, batch.run_id) == ("running", "live")
 
 
 def test_a_cancelled_runs_items_go_back_to_their_lane(
@@ -115,15 +117,15 @@ def test_a_cancelled_runs_items_go_back_to_their_lane(
     assert states(database, jobs) == ["queued", "queued"]
 
 
-def test_a_re_execution_does_not_speak_for_its_parents_attempt() -> None:
-    tags = {"audiomill/attempt": "1"}
-    assert requested_attempt(DagsterRun(job_name="j", run_id=str(uuid.uuid4()), tags=tags)) == 1
+def test_a_re_execution_does_not_speak_for_the_run_that_was_asked_for() -> None:
+    tags = {"dagster/run_key": "batch"}
+    assert asked_for(DagsterRun(job_name="j", run_id=str(uuid.uuid4()), tags=tags)) == "batch"
     parent = str(uuid.uuid4())
     again = DagsterRun(job_name="j", run_id=str(uuid.uuid4()), tags=tags, parent_run_id=parent, root_run_id=parent)
-    assert requested_attempt(again) is None
+    assert asked_for(again) is None
 
 
-def test_a_silent_run_is_ended_and_its_batch_begins_again(
+def test_a_silent_run_is_ended_and_its_items_run_in_another_batch(
     definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
 ) -> None:
     batch_id, _ = order.batch("say:a")
@@ -134,12 +136,13 @@ def test_a_silent_run_is_ended_and_its_batch_begins_again(
     assert _status(instance, run_id) == DagsterRunStatus.STARTED
     lapse(database)
     reaper.tick()
-    # Its slot is free, and the batch waits for a run under a new key.
+    # Its slot is free.
     assert _status(instance, run_id) == DagsterRunStatus.FAILURE
     with database.session() as session:
-        assert (get_batch(session, batch_id).state, get_batch(session, batch_id).attempt) == ("formed", 2)
+        assert get_batch(session, batch_id).state == "cancelled"
+    rested(database)
     (request,) = Sensor(definitions, instance, "batching").tick().run_requests
-    assert request.run_key == f"{batch_id}:2"
+    assert request.run_key != batch_id
 
 
 def test_a_run_without_a_batch_is_ended_only_when_it_stays_so(
@@ -169,7 +172,7 @@ def test_a_run_without_a_batch_is_ended_only_when_it_stays_so(
     assert _status(instance, foreign) == DagsterRunStatus.STARTED
 
 
-def test_a_run_that_never_came_is_asked_for_again_unless_it_waits_its_turn(
+def test_a_batch_whose_run_never_came_is_given_up_unless_it_waits_its_turn(
     definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
 ) -> None:
     lost, _ = order.batch("say:a")
@@ -184,8 +187,8 @@ def test_a_run_that_never_came_is_asked_for_again_unless_it_waits_its_turn(
     live_run(instance, "waiting", DagsterRunStatus.NOT_STARTED)
     Sensor(definitions, instance, "reaper").tick()
     with database.session() as session:
-        assert get_batch(session, lost).attempt == 2
-        assert get_batch(session, "waiting").attempt == 1
+        assert get_batch(session, lost).state == "cancelled"
+        assert get_batch(session, "waiting").state == "formed"
 
 
 def test_old_keys_are_retired_and_a_retired_batch_is_refused(

@@ -15,10 +15,13 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from sqlalchemy import text
 
 from audiomill.database.connection import Database
+from audiomill.jobs import recovery
 from audiomill.jobs.availability import table
 from audiomill.jobs.batching import startable
+from audiomill.jobs.workers import Fate
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
+from tests.fakes.orders import rested
 from tests.pipeline.conftest import WORKSPACE, Materialise, Order
 
 
@@ -62,9 +65,8 @@ def test_a_tick_forms_a_batch_and_asks_for_its_run(
     order("say:a", "say:b")
     (request,) = batching.tick().run_requests
     assert request.job_name == "transcripts_cpu"
-    assert request.run_key == f"{request.partition_key}:1"
+    assert request.run_key == request.partition_key
     assert request.tags["audiomill/batch"] == request.partition_key
-    assert request.tags["audiomill/attempt"] == "1"
     assert request.tags["audiomill/resource_class"] == "cpu"
     assert request.tags["audiomill/stage"] == "transcribe"
     assert instance.get_dynamic_partitions("transcript_batches") == [request.partition_key]
@@ -92,15 +94,21 @@ def test_the_tick_after_knows_that_the_run_was_asked_for(batching: Sensor, order
     assert not batching.tick().run_requests
 
 
-def test_an_attempt_that_began_in_between_is_asked_for(batching: Sensor, order: Order, database: Database) -> None:
+def test_what_a_run_that_broke_at_once_left_open_runs_in_a_batch_of_its_own_key(
+    batching: Sensor, order: Order, database: Database, settings: Settings
+) -> None:
     order("say:a")
     (first,) = batching.tick().run_requests
-    # The run broke at once; recovery was faster than the next tick.
+    # Recovery was faster than the next tick.
     with database.session() as session:
-        session.execute(text("UPDATE batches SET attempt = 2"))
+        recovery.run_failed(
+            session, run_id="r", reason="No.", settings=settings, fate=Fate(), asked_for=first.partition_key
+        )
+    assert not batching.tick().run_requests
+    rested(database)
     (second,) = batching.tick().run_requests
-    assert (first.run_key.split(":")[1], second.run_key.split(":")[1]) == ("1", "2")
-    assert requested(database) == [False]
+    assert first.run_key != second.run_key
+    assert requested(database) == [False, False]
 
 
 def test_a_tick_is_bounded(batching: Sensor, order: Order, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,19 @@
 """The object store goes away while a batch is worked on."""
 
+import errno
+
 import pytest
+from sqlalchemy import text
 
 from audiomill.database.connection import Database
 from audiomill.errors import StorageUnavailable
 from audiomill.jobs import recovery
 from audiomill.jobs.batching import form_batches
-from audiomill.jobs.queries import get_batch
+from audiomill.jobs.queries import get_batch, get_job
 from audiomill.settings import Settings
 from audiomill.storage.local import LocalStore
+from ops.transcribe import Transcribing
+from tests.fakes.orders import rested
 from tests.pipeline.conftest import Materialise, Order, states
 
 
@@ -28,19 +33,58 @@ def test_while_the_store_is_away_items_wait_uncounted(
             assert not result.success
             assert states(database, jobs) == ["queued", "queued"]
             with database.session() as session:
-                assert recovery.run_failed(session, run_id=result.run_id, reason="It broke.", settings=settings) is None
+                assert recovery.owned_by(session, result.run_id) is None
                 assert get_batch(session, batch_id).state == "cancelled"
+            rested(database)
+            with database.session() as session:
                 (batch_id,) = form_batches(session, settings)
+    assert materialise(batch_id).success
+    assert states(database, jobs) == ["complete", "complete"]
+    assert counters(database) == [(0, 0), (0, 0)]
+
+
+def test_one_object_that_the_store_does_not_give_waits_alone(
+    database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id, jobs = order.batch("say:hello there", "say:good bye")
+    with database.session() as session:
+        bad = get_job(session, None, jobs[0])
+        key = session.execute(text("SELECT object_key FROM recordings ORDER BY id")).scalars().first()
+    fetch = LocalStore.fetch
+    with monkeypatch.context() as outage:
+        outage.setattr(
+            LocalStore, "fetch", lambda self, name, *a, **b: away() if name == key else fetch(self, name, *a, **b)
+        )
+        assert materialise(batch_id).success
+    assert states(database, jobs) == ["queued", "complete"]
+    assert counters(database) == [(1, 0), (0, 0)]
+    assert bad.failure_code is None
+    rested(database)
+    with database.session() as session:
+        (batch_id,) = form_batches(session, order.settings)
     assert materialise(batch_id).success
     assert states(database, jobs) == ["complete", "complete"]
 
 
-def test_one_object_that_the_store_does_not_give_counts_as_a_broken_run(
-    database: Database, settings: Settings, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["prepare", "finish"])
+def test_a_full_disk_is_nobodys_fault(
+    database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    batch_id, _ = order.batch("say:hello there")
-    monkeypatch.setattr(LocalStore, "fetch", away)
-    result = materialise(batch_id)
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    batch_id, jobs = order.batch("say:hello there", "say:good bye")
+    with monkeypatch.context() as disk:
+        disk.setattr(Transcribing, step, full)
+        assert not materialise(batch_id).success
+    assert states(database, jobs) == ["queued", "queued"]
+    assert counters(database) == [(0, 0), (0, 0)]
     with database.session() as session:
-        assert recovery.run_failed(session, run_id=result.run_id, reason="It broke.", settings=settings) == batch_id
-        assert get_batch(session, batch_id).attempt == 2
+        assert "No space left" in (get_batch(session, batch_id).note or "")
+
+
+def counters(database: Database) -> list[tuple[int, int]]:
+    """Interruptions and crashes of all items."""
+    with database.session() as session:
+        rows = session.execute(text("SELECT interruptions, crashes FROM work_items ORDER BY created_at, id"))
+        return [(row.interruptions, row.crashes) for row in rows]

@@ -129,11 +129,11 @@ def test_on_a_busy_lane_a_batch_waits_until_it_is_full_or_old(database: Database
     assert len(form(database, settings)) == 1
 
 
-def test_a_batch_is_started_once_per_attempt(database: Database, settings: Settings) -> None:
+def test_a_run_is_asked_for_once(database: Database, settings: Settings) -> None:
     order(database, settings, "acme", audio(1))
     (batch_id,) = form(database, settings)
     with database.session() as session:
-        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:1"]
+        assert [batch.id for batch in startable(session)] == [batch_id]
         # A tick that was lost before this line leaves the batch startable.
         mark_requested(session, [batch_id])
     with database.session() as session:

@@ -1,4 +1,5 @@
-"""Leases and recovery: one owner at a time, fenced writes, attempts, splits, cancelled runs."""
+"""Leases: one owner at a time, fenced writes, batches run again. What becomes of broken runs is in
+test_jobs_recovery.py."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from audiomill.database.connection import Database
 from audiomill.database.tables import Job, Output, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs import leases, recovery, work
-from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.batching import form_batches, mark_requested
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events import events_after
 from audiomill.jobs.leases import Claim
@@ -175,134 +176,6 @@ def test_cancelling_and_completing_at_once_end_in_one_of_them(database: Database
     assert states(database) == states(database, Job)
 
 
-def test_a_broken_run_leaves_complete_items_and_begins_again(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 3)
-    claim = claimed(database, settings, batch_id)
-    finish(database, claim, 0)
-    with database.session() as session:
-        assert recovery.run_failed(session, run_id="run-1", reason="boom", settings=settings) == batch_id
-        assert recovery.run_failed(session, run_id="run-1", reason="boom", settings=settings) is None
-        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:2"]
-    again = claimed(database, settings, batch_id, "run-2")
-    assert len(again.items) == 2
-    assert claim.items[0].id not in {item.id for item in again.items}
-
-
-def test_a_run_that_broke_before_it_claimed_is_found_by_its_tags(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 1)
-    with database.session() as session:
-        found = recovery.run_failed(
-            session, run_id="never-claimed", reason="boom", settings=settings, batch_id=batch_id, attempt=1
-        )
-        assert found == batch_id
-        late = recovery.run_failed(
-            session, run_id="never-claimed", reason="boom", settings=settings, batch_id=batch_id, attempt=1
-        )
-        assert late is None
-
-
-def test_a_run_that_broke_before_anyone_noted_that_it_was_asked_for(database: Database, settings: Settings) -> None:
-    order(database, settings, "acme", audio(1))
-    with database.session() as session:
-        (batch_id,) = form_batches(session, settings)
-    with database.session() as session:
-        assert recovery.run_failed(
-            session, run_id="run-0", reason="import error", settings=settings, batch_id=batch_id, attempt=1
-        )
-    with database.session() as session:
-        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:2"]
-
-
-def test_the_file_that_breaks_the_engine_fails_alone(database: Database, settings: Settings) -> None:
-    batch_of(database, settings, 9)
-    with database.session() as session:
-        session.execute(text("UPDATE batches SET requested_at = NULL"))
-        poison = session.scalars(select(WorkItem.id).order_by(WorkItem.id)).all()[5]
-    runs = 0
-    for _ in range(60):
-        with database.session() as session:
-            batches = startable(session)
-            mark_requested(session, [batch.id for batch in batches])
-        if not batches:
-            break
-        for batch in batches:
-            runs += 1
-            claim = claimed(database, settings, batch.id, f"run-{runs}")
-            for index, item in enumerate(claim.items):
-                if item.id == poison:
-                    with database.session() as session:
-                        work.begin(session, claim, [poison])
-                    with database.session() as session:
-                        recovery.run_failed(session, run_id=claim.run_id, reason="segfault", settings=settings)
-                    break
-                finish(database, claim, index)
-            else:
-                with database.session() as session:
-                    leases.close(session, claim)
-    assert states(database, Job) == {"complete": 8, "failed": 1}
-    with database.session() as session:
-        failed = session.scalars(select(WorkItem).where(WorkItem.state == "failed")).one()
-    assert (failed.id, failed.failure_code) == (poison, "engine_crashed")
-    assert runs < 12
-
-
-def test_runs_that_never_begin_an_item_blame_no_file_and_start_no_storm(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 8)
-    for run in range(settings.lease.max_attempts):
-        claimed(database, settings, batch_id, f"run-{run}")
-        with database.session() as session:
-            recovery.run_failed(session, run_id=f"run-{run}", reason="It died.", settings=settings)
-    with database.session() as session:
-        assert startable(session) == []
-        assert set(session.scalars(select(Job.failure_code))) == {"not_started"}
-    assert states(database) == {"failed": 8}
-
-
-def test_what_is_cancelled_over_and_over_ends(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 1)
-    for run in range(recovery.MOST_BEGINNINGS):
-        claim = claimed(database, settings, batch_id, f"run-{run}")
-        with database.session() as session:
-            work.begin(session, claim, [claim.items[0].id])
-        with database.session() as session:
-            recovery.run_cancelled(session, run_id=f"run-{run}")
-        if states(database) == {"failed": 1}:
-            break
-        with database.session() as session:
-            (batch_id,) = form_batches(session, settings)
-    assert run == recovery.MOST_BEGINNINGS - 1
-    with database.session() as session:
-        assert session.scalars(select(Job.failure_code)).all() == ["never_finished"]
-
-
-def test_a_silent_run_is_reaped_once_and_fenced_out(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 2)
-    claim = claimed(database, settings, batch_id)
-    with database.session() as session:
-        assert recovery.expire_leases(session, settings) == []
-    lapse(database)
-
-    def reap(_: int) -> int:
-        with database.session() as session:
-            return len(recovery.expire_leases(session, settings))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(reap, range(4))) == 1
-    with pytest.raises(LeaseLost), database.session() as session:
-        work.begin(session, claim, [claim.items[0].id])
-    assert claimed(database, settings, batch_id, "run-2").fencing > claim.fencing
-
-
-def test_a_cancelled_runs_open_items_go_back_to_their_lane(database: Database, settings: Settings) -> None:
-    claim = claimed(database, settings, batch_of(database, settings, 3))
-    finish(database, claim, 0)
-    with database.session() as session:
-        work.begin(session, claim, [claim.items[1].id])
-        recovery.run_cancelled(session, run_id="run-1")
-    assert states(database) == {"complete": 1, "queued": 2}
-    assert states(database, Job) == {"complete": 1, "queued": 2}
-
-
 def test_a_closed_batch_run_again_retries_what_failed_and_only_that(database: Database, settings: Settings) -> None:
     batch_id = batch_of(database, settings, 3)
     claim = claimed(database, settings, batch_id)
@@ -347,27 +220,3 @@ def test_old_batches_are_retired_once(database: Database, settings: Settings) ->
         assert retirable(session, settings) == [(claim.batch_id, "transcribe")]
         mark_retired(session, [claim.batch_id])
         assert retirable(session, settings) == []
-
-
-def test_a_run_that_never_came_is_found_and_asked_for_again(database: Database, settings: Settings) -> None:
-    batch_id = batch_of(database, settings, 1)
-    with database.session() as session:
-        assert recovery.unstarted(session, settings) == []
-        session.execute(text("UPDATE batches SET requested_at = requested_at - interval '1 hour'"))
-        assert recovery.unstarted(session, settings) == [(batch_id, f"{batch_id}:1")]
-        recovery.request_again(session, batch_id, "the run never came")
-        assert [batch.run_key for batch in startable(session)] == [f"{batch_id}:2"]
-
-
-def test_the_run_that_was_asked_for_longest_ago_is_looked_for_first(database: Database, settings: Settings) -> None:
-    with database.session() as session:
-        for batch_id, hours in (("a", 1), ("b", 3), ("c", 2)):
-            session.execute(
-                text(
-                    "INSERT INTO batches (id, lane, stage, engine, resource_class, item_count, audio_seconds, "
-                    "requested_at) "
-                    "VALUES (:id, 'l', 'transcribe', 'e', 'cpu', 1, 1, clock_timestamp() - make_interval(hours => :h))"
-                ),
-                {"id": batch_id, "h": hours},
-            )
-        assert recovery.unstarted(session, settings, limit=2) == [("b", "b:1"), ("c", "c:1")]

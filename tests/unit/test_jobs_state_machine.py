@@ -19,15 +19,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
-from audiomill.database.tables import Job, JobEvent
+from audiomill.database.tables import Job, JobEvent, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.leases import Claim
 from audiomill.jobs.states import BATCH_MOVES, FINISHED, ITEM_MOVES, JOB_MOVES
+from audiomill.jobs.workers import Fate
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 
@@ -51,6 +53,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
             self.claims: list[Claim] = []
             self.jobs: list[str] = []
             self.runs = 0
+            self.proven: dict[str, int] = {}
 
         @initialize(count=st.integers(1, 6))
         def a_batch_is_running(self, count: int) -> None:
@@ -69,6 +72,9 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
         @rule()
         def start_runs(self) -> None:
             with database.session() as session:
+                # The rests are over: how long they are is tested elsewhere.
+                session.execute(text("UPDATE lane_pauses SET until = clock_timestamp()"))
+                session.execute(text("UPDATE work_items SET available_at = NULL"))
                 form_batches(session, config)
                 batches = startable(session)
                 mark_requested(session, [batch.id for batch in batches])
@@ -88,7 +94,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 return
 
         @precondition(lambda self: self.claims)
-        @rule(data=st.data(), how=st.sampled_from(["complete", "finish", "fail", "progress", "begin"]))
+        @rule(data=st.data(), how=st.sampled_from(["complete", "finish", "fail", "progress", "begin", "hand back"]))
         def work_on_an_item(self, data: Any, how: str) -> None:
             claim = data.draw(st.sampled_from(self.claims))
             if not claim.items:
@@ -103,6 +109,8 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                         work.complete(session, claim, item.id, result(item, claim))
                     elif how == "progress":
                         work.progressed(session, claim, item.id, 0.5)
+                    elif how == "hand back":
+                        work.hand_back(session, claim, item.id, config)
                     elif how == "fail":
                         work.fail_item(session, claim, item.id, BadInput("broken"))
                     else:
@@ -111,18 +119,21 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 return
 
         @precondition(lambda self: self.claims)
-        @rule(data=st.data(), how=st.sampled_from(["close", "crash", "cancel", "silence", "again"]))
+        @rule(data=st.data(), how=st.sampled_from(["close", "crash", "stop", "cancel", "silence", "again"]))
         def end_a_run(self, data: Any, how: str) -> None:
             claim = data.draw(st.sampled_from(self.claims))
             if how == "again":
                 self._claim(claim.batch_id)
                 return
+            inside = data.draw(st.sets(st.sampled_from([item.id for item in claim.items]))) if claim.items else set()
             try:
                 with database.session() as session:
                     if how == "close":
                         leases.close(session, claim)
                     elif how == "crash":
-                        recovery.run_failed(session, run_id=claim.run_id, reason="crash", settings=config)
+                        self._crash(session, claim, inside)
+                    elif how == "stop":
+                        recovery.give_back(session, claim, "stopped", config)
                     elif how == "cancel":
                         recovery.run_cancelled(session, run_id=claim.run_id)
                     else:
@@ -133,9 +144,23 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                             ),
                             {"id": claim.batch_id},
                         )
-                        recovery.expire_leases(session, config)
+                        for owned in recovery.lapsed(session):
+                            recovery.expire(session, owned, Fate(), config)
             except LeaseLost:
                 return
+
+        def _crash(self, session: Session, claim: Claim, inside: set[str]) -> None:
+            running = set(
+                session.scalars(
+                    select(WorkItem.id).where(WorkItem.batch_id == claim.batch_id, WorkItem.state == "running")
+                )
+            )
+            owned = recovery.owned_by(session, claim.run_id)
+            fate = Fate(died=True, inside=frozenset(inside))
+            recovery.run_failed(session, run_id=claim.run_id, reason="crash", settings=config, fate=fate)
+            if owned is not None:
+                for item_id in inside & running:
+                    self.proven[item_id] = self.proven.get(item_id, 0) + 1
 
         @precondition(lambda self: self.jobs)
         @rule(data=st.data())
@@ -179,6 +204,13 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                     )
                 ).all()
             assert stranded == []
+
+        @invariant()
+        def blame_is_proven(self) -> None:
+            with database.session() as session:
+                for item in session.execute(select(WorkItem.id, WorkItem.crashes, WorkItem.failure_code)):
+                    assert item.crashes == self.proven.get(item.id, 0)
+                    assert (item.failure_code == "engine_crashed") <= (item.crashes > config.lease.max_attempts)
 
     return Platform
 

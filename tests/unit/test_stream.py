@@ -76,6 +76,11 @@ class Book:
         self.failed: dict[str, CustomerError] = {}
         self.shares: list[tuple[str, float]] = []
         self.lost = False
+        self.given_back: list[str] = []
+        self.handed_back: list[str] = []
+        self.insides: list[list[str]] = []
+        self.limits: list[float] = []
+        self.unwanted: frozenset[str] = frozenset()
         self._unwanted = unwanted
 
     def check(self) -> None:
@@ -96,6 +101,19 @@ class Book:
 
     def progress(self, item_id: str, share: float) -> None:
         self.shares.append((item_id, share))
+
+    def hand_back(self, item_id: str, job_id: str, error: Exception) -> None:
+        self.handed_back.append(item_id)
+
+    def give_back(self, note: str) -> None:
+        self.given_back.append(note)
+
+    def inside(self, item_ids: Sequence[str]) -> None:
+        if not self.insides or self.insides[-1] != list(item_ids):
+            self.insides.append(list(item_ids))
+
+    def advanced(self, longest_seconds: float) -> None:
+        self.limits.append(longest_seconds)
 
     @property
     def codes(self) -> dict[str, str]:

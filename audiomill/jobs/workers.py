@@ -1,0 +1,190 @@
+"""The processes of runs: which one owns a batch, what was inside an engine call when it died, how it is ended.
+
+What is inside a call is noted in a file of this machine (`<data_dir>/run/calls/<run id>`), not in the database: the
+note outlives the process, which is all that it must do, costs some 20 µs, and an orderly end can take it away while the
+database is not there. A machine that went down leaves no proof, and is none (docs/decisions/0013-blame-needs-proof.md).
+"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+import structlog
+
+from audiomill.settings import Settings
+
+_SAME_START_SECONDS = 2.0
+"""Start times of one process, read by two others, differ by the clock's corrections; a process id is not used again
+that fast."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a run's process, as far as it is proven. `died`: it ended without a word; `inside`: items that
+    were inside engine calls then."""
+
+    died: bool = False
+    inside: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process of some machine, told from a later one that has the same id by its start."""
+
+    machine: str
+    pid: int
+    started: float
+
+    def __str__(self) -> str:
+        return f"{self.machine} {self.pid} {self.started:.2f}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Worker | None":
+        """The reverse of `str`; None for what is none."""
+        parts = (text or "").split()
+        try:
+            return cls(parts[0], int(parts[1]), float(parts[2])) if len(parts) == 3 else None  # noqa: PLR2004 - fields
+        except ValueError:
+            return None
+
+    @property
+    def here(self) -> bool:
+        """Whether it is, or was, a process of this machine since it was started."""
+        return self.machine == this_machine()
+
+    def process(self) -> psutil.Process | None:
+        """The process; None when it is gone, or is another machine's."""
+        if not self.here:
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+@lru_cache(maxsize=1)
+def this_machine() -> str:
+    """This machine since its last start; two containers of one machine are two."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}/{boot[:8]}"
+
+
+def this_worker() -> Worker:
+    """The process that asks."""
+    return Worker(this_machine(), os.getpid(), psutil.Process().create_time())
+
+
+class CallNotes:
+    """The file that says which items are inside engine calls. Present as long as its process is at work."""
+
+    def __init__(self, settings: Settings, run_id: str) -> None:
+        self._path = _path(settings, run_id)
+        self._worker = str(this_worker())
+        self._descriptor: int | None = None
+        self._length = 0
+
+    def open(self) -> None:
+        """Begin, with nothing inside. Raises OSError."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.inside(())
+
+    def inside(self, item_ids: Collection[str]) -> None:
+        """Note all that are inside calls now. Raises OSError."""
+        if self._descriptor is None:
+            return
+        note = json.dumps({"worker": self._worker, "inside": sorted(item_ids)}).encode()
+        # One write, padded over what stood there: whoever reads sees the one note or the other.
+        os.pwrite(self._descriptor, note.ljust(self._length), 0)
+        self._length = max(self._length, len(note))
+
+    def close(self) -> None:
+        """End in good order: what is inside calls is given back, and is no proof of anything."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+            self._path.unlink(missing_ok=True)
+
+
+def fate_of(settings: Settings, run_id: str, worker: str | None) -> Fate:
+    """What is proven of a run's process. Nothing is, when it lives, ended in good order, or is another machine's."""
+    noted, inside = _read(_path(settings, run_id))
+    known = Worker.parse(worker)
+    if noted is None or known != noted or not noted.here or noted.process() is not None:
+        return Fate()
+    return Fate(died=True, inside=inside)
+
+
+def forget(settings: Settings, run_id: str) -> None:
+    """Remove what a dead process noted, when it was acted upon."""
+    _path(settings, run_id).unlink(missing_ok=True)
+
+
+def left_notes(settings: Settings) -> list[str]:
+    """Runs whose process is gone, or is another machine's, and left its note."""
+    folder = _path(settings, "x").parent
+    if not folder.is_dir():
+        return []
+    left = []
+    for path in folder.iterdir():
+        noted, _ = _read(path)
+        if noted is None or noted.process() is None:
+            left.append(path.name)
+    return left
+
+
+def end(workers: Sequence[Worker], *, grace_seconds: float) -> int:
+    """End processes of this machine and their children: SIGTERM, `grace_seconds`, SIGKILL. Returns how many were."""
+    living = [process for worker in workers if (process := worker.process()) is not None]
+    everyone = list(living)
+    for process in living:
+        try:
+            everyone += process.children(recursive=True)
+            process.terminate()
+        except psutil.Error:
+            continue
+    psutil.wait_procs(living, timeout=grace_seconds if living else 0)
+    for process in everyone:
+        try:
+            # psutil looks at the start time first: an id that was given anew meanwhile is not hit.
+            process.kill()
+        except psutil.Error:
+            continue
+    return len(living)
+
+
+def end_this_process() -> NoReturn:
+    """End at once, with all children: a thread hangs in foreign code, and nothing else would end it."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.Error:
+            continue
+    sys.stderr.flush()
+    os._exit(70)
+
+
+def _path(settings: Settings, run_id: str) -> Path:
+    return settings.data_dir / "run" / "calls" / run_id
+
+
+def _read(path: Path) -> tuple[Worker | None, frozenset[str]]:
+    try:
+        found = json.loads(path.read_text())
+        return Worker.parse(found["worker"]), frozenset(found["inside"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, frozenset()

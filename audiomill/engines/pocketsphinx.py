@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,12 @@ def _is_broken(pool: ProcessPoolExecutor) -> bool:
     """Whether a worker died; the pool itself notices a moment later only. loky has no public way to ask."""
     if pool._flags.broken is not None:
         return True
-    return not all(process.is_alive() for process in list(pool._processes.values()))
+    # Not `is_alive`: it asks waitpid, and while the pool's own thread asks too, one of both takes the dead for living.
+    # A sentinel is a pipe that the kernel closes when its process ends.
+    try:
+        return bool(wait([process.sentinel for process in list(pool._processes.values())], timeout=0))
+    except (ValueError, OSError):  # put away by the pool's thread at this moment
+        return True
 
 
 def _died(error: RuntimeError) -> EngineFailed:

@@ -50,7 +50,7 @@ def serving(app: FastAPI, listening: socket.socket, *, most_connections: int = 5
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         assert time.monotonic() < deadline, "the server did not start in time"
@@ -60,7 +60,7 @@ def serving(app: FastAPI, listening: socket.socket, *, most_connections: int = 5
         yield f"http://{host}:{port}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
         assert not thread.is_alive(), "the server did not stop"
         assert not server.lifespan.shutdown_failed, "the app did not shut down cleanly; its error is in the log"
 

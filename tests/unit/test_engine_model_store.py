@@ -199,7 +199,7 @@ def test_two_installers_at_once(tmp_path, weights):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert not failures
     assert store.verified("faster-whisper", "small").size_bytes > 5000
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from multiprocessing.connection import wait
 
 import numpy as np
 import psutil
@@ -75,7 +76,7 @@ def test_one_decoder_forgets_what_it_decoded(sentences, tmp_path):
         "assert [worker.decode(one) for one in reversed(pcm)] == first[::-1]\n"
         "assert all(first)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], input=pickle.dumps(pcm), check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], input=pickle.dumps(pcm), check=True, timeout=240)
 
 
 def test_several_calls_at_once_from_threads(engine, sentences):
@@ -170,9 +171,11 @@ def test_killed_processes_fail_the_call_and_not_the_next(engine, sentences):
 
 def test_a_process_that_died_idle_is_not_missed(engine, sentences):
     pid = engine._running_pool().submit(worker.ready).result(60)
+    # Its end, and not that it is a zombie: its first thread is one while others of it still end, and hold its files.
+    ended = os.dup(engine._pool._processes[pid].sentinel)
     os.kill(pid, signal.SIGKILL)
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
+    assert wait([ended], timeout=120)
+    os.close(ended)
     assert engine.transcribe(sentences[:1], ORDER)[0].segments
 
 
@@ -198,7 +201,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
         parent.kill()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the worker outlives its parent"
         time.sleep(0.1)

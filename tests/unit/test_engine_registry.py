@@ -167,7 +167,7 @@ class Counted:
     usage = Usage(1, 1, 1)
 
     def load(self, model, resource_class) -> None:
-        assert self.gate.wait(30)
+        assert self.gate.wait(120)
         if self.fail:
             self.fail -= 1
             raise EngineUnavailable("weights are missing")
@@ -206,14 +206,14 @@ def test_threads_that_come_together_load_once(settings, counted):
 
     def use() -> None:
         with models.use(ENTRY, None, "cpu"):
-            inside.wait(30)
+            inside.wait(120)
 
     threads = [threading.Thread(target=use) for _ in range(8)]
     for thread in threads:
         thread.start()
     counted.gate.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert (len(counted.loads), counted.closes) == (1, 1)
 
 

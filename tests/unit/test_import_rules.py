@@ -56,7 +56,7 @@ def lint(folder: Path, contract: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 
@@ -106,7 +106,7 @@ def ruff(file: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert result.returncode in {0, 1}, result.stderr
     return result.stdout

@@ -191,7 +191,7 @@ def test_an_item_that_is_being_cancelled_is_passed_over(database: Database, sett
     with ThreadPoolExecutor(1) as pool, database.session() as session:
         cancel_job(session, workspace_id="acme", job_id=first)
         # The cancellation is not committed yet: forming must neither wait for it nor take its item.
-        (batch_id,) = pool.submit(form, database, settings).result(timeout=30)
+        (batch_id,) = pool.submit(form, database, settings).result(timeout=120)
     assert [item.job_id for item in items_of(database, batch_id)] == [second]
 
 
@@ -201,7 +201,7 @@ def test_while_another_writer_forms_nothing_is_formed(database: Database, settin
         assert len(form_batches(session, settings)) == 2
         order(database, settings, "acme", audio(16))
         # The other does not see the first one's batches yet: it would take the slots for idle and overfill them.
-        assert pool.submit(form, database, settings).result(timeout=30) == []
+        assert pool.submit(form, database, settings).result(timeout=120) == []
 
 
 def locked_by_others(database: Database) -> int:
@@ -233,7 +233,7 @@ def test_what_is_not_formed_is_neither_read_nor_locked(database: Database, setti
             assert len(form_batches(session, with_(settings, max_items=10, queue_factor=1))) == 2
         # As many workspaces looked up as items are wanted, and each item formed read a few times; 1,200 wait.
         assert read["work_items"] < 200
-        assert pool.submit(locked_by_others, database).result(timeout=30) == 20
+        assert pool.submit(locked_by_others, database).result(timeout=120) == 20
 
 
 def test_where_there_is_no_room_nothing_is_read(database: Database, settings: Settings) -> None:

@@ -85,4 +85,4 @@ def test_no_other_bytes_come_between_looking_at_an_upload_and_ordering_it(
             writing = pool.submit(overwrite)
             with pytest.raises(NotYet):
                 writing.result(timeout=0.3)
-        writing.result(timeout=10)
+        writing.result(timeout=60)

@@ -30,7 +30,7 @@ def open_database(*, upgraded: bool = True, may_make: bool = False) -> Iterator[
     """
     from audiomill.cli.installation import require_installation  # noqa: PLC0415 - as below
     from audiomill.cli.processes import StartLock  # noqa: PLC0415 - SQLAlchemy and psutil: not for --help
-    from audiomill.database.checking import check_databases  # noqa: PLC0415 - as above
+    from audiomill.database.checking import check_own_database  # noqa: PLC0415 - as above
     from audiomill.database.connection import Database  # noqa: PLC0415 - as above
     from audiomill.database.embedded import running_server, uses_embedded  # noqa: PLC0415 - as above
     from audiomill.database.migrate import upgrade  # noqa: PLC0415 - as above
@@ -41,7 +41,7 @@ def open_database(*, upgraded: bool = True, may_make: bool = False) -> Iterator[
         if not may_make:
             require_installation(settings)
     else:
-        check_databases(settings)
+        check_own_database(settings)
     lock = StartLock(settings.data_dir)
     mine = False
     deadline = time.monotonic() + WAIT_SECONDS

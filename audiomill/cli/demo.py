@@ -1,6 +1,7 @@
 """`audiomill demo`: the whole way once on this machine, through the real API, sensors and Dagster."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,10 +94,30 @@ def _beside(paths: list[Path], recipe: str, output: Path, text: str) -> None:
     from audiomill.cli.installation import current_settings, place  # noqa: PLC0415 - as above
 
     err.print(f"A platform runs already: the demo uses it. {place()}", markup=False)
-    outcomes = _run(current_settings(), paths, recipe, output, text)
+    settings = current_settings()
+    _wait_until_ready(settings)
+    outcomes = _run(settings, paths, recipe, output, text)
     _show(outcomes, None)
     if any(outcome.problem for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _wait_until_ready(settings: Settings) -> None:
+    """It may have been started a moment ago, in another terminal."""
+    import httpx  # noqa: PLC0415 - as above
+
+    from audiomill.cli.platform import READY_SECONDS  # noqa: PLC0415 - as above
+
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            if httpx.get(f"{settings.api_url}/readyz", timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        if time.monotonic() > deadline:
+            fail(f"The API at {settings.api_url} does not answer.")
+        time.sleep(WATCH_SECONDS)
 
 
 def _own_settings() -> Settings:

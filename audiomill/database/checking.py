@@ -13,8 +13,14 @@ _URL = "AUDIOMILL_DATABASE__URL"
 _DAGSTER_URL = "AUDIOMILL_DATABASE__DAGSTER_URL"
 
 
+def check_own_database(settings: Settings) -> None:
+    """Raises ConfigurationError where audiomill's own cannot be used, and says why. The embedded one is not asked."""
+    if settings.database.url is not None:
+        _asked(_URL, settings.database.url)
+
+
 def check_databases(settings: Settings) -> None:
-    """Raises ConfigurationError with the setting that cannot be used and why. The embedded server is not asked."""
+    """As `check_own_database`, and Dagster's too: what a whole platform needs."""
     if settings.database.url is None:
         if settings.database.dagster_url is not None:
             raise ConfigurationError(f"{_DAGSTER_URL} is set but {_URL} is not: set both, or neither.")

@@ -92,6 +92,11 @@ def test_one_database_for_both(said, database_urls):
     assert "the same database" in text
 
 
+def test_a_node_that_only_reports_needs_no_database_of_dagster_s(said, database, database_urls):
+    code, text = said("workspaces", "list", DATABASE__URL=database_urls.audiomill)
+    assert code == 0, text
+
+
 def test_half_of_the_databases(said, database_urls):
     assert "AUDIOMILL_DATABASE__DAGSTER_URL is not" in said("up", DATABASE__URL=database_urls.audiomill)[1]
 

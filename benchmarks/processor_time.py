@@ -82,7 +82,7 @@ def _counted(processes: list[psutil.Process]) -> ByProgram | None:
 _PROGRAMS = {
     "supervisor.supervisord": "supervisor",
     "dagster-daemon": "daemon",
-    "dagster-webserver": "webserver",
+    "resources.webserver": "webserver",
     "grpc": "code server and runs",
     "api.main:app": "api",
     "database": "database watcher",

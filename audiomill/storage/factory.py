@@ -3,6 +3,7 @@
 import secrets
 from pathlib import Path
 
+from audiomill.errors import ConfigurationError
 from audiomill.settings import Settings
 from audiomill.storage.key_files import made_once
 from audiomill.storage.local import LocalStore
@@ -19,7 +20,11 @@ def open_store(settings: Settings) -> ObjectStore:
     if settings.storage.kind == "s3":
         from audiomill.storage.s3 import S3Store  # noqa: PLC0415 - boto3 costs 0.3 s, and a local store needs none
 
-        return S3Store(settings.storage)
+        try:
+            return S3Store(settings.storage)
+        except ValueError as error:
+            # boto3's word for an address, region or name that is none.
+            raise ConfigurationError(f"The settings AUDIOMILL_STORAGE__… make no S3 client: {error}.") from error
     return LocalStore(local_root(settings), secret=_secret(settings), public_url=settings.api_url)
 
 

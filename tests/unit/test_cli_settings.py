@@ -109,6 +109,14 @@ def test_missing_bucket(said, s3_server):
     assert "it is not there" in text
 
 
+@pytest.mark.parametrize("command", ["up", "doctor"])
+def test_endpoint_that_is_no_address(said, command):
+    settings = {"STORAGE__KIND": "s3", "STORAGE__ENDPOINT_URL": "nonsense", "STORAGE__REGION": "us-east-1"}
+    code, text = said(command, **settings)
+    assert code == 1
+    assert "Invalid endpoint: nonsense" in text
+
+
 LOOKING = [
     "keys list",
     "keys create",

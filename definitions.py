@@ -19,6 +19,7 @@ from sensors.daily import daily_tables_schedule
 from sensors.inbox import inbox
 from sensors.intake import intake
 from sensors.reaper import reaper
+from sensors.retention import retention
 from sensors.retirement import retirement
 from sensors.run_ends import run_cancelled, run_failure
 
@@ -33,7 +34,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     return Definitions(
         assets=[recordings, transcripts, speech, transcript_words],
         jobs=[*batch_jobs, daily_tables],
-        sensors=[inbox, intake, batching, run_failure, run_cancelled, reaper, retirement, availability],
+        sensors=[inbox, intake, batching, run_failure, run_cancelled, reaper, retirement, retention, availability],
         schedules=[daily_tables_schedule],
         # A process per op would load a model per op, and start three interpreters for one batch.
         executor=in_process_executor,

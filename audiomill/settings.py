@@ -103,9 +103,25 @@ class LeaseSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """When old bookkeeping goes."""
+    """When what was written goes (audiomill/retention). Jobs, outputs and recordings: by workspace, default kept."""
 
-    partition_days: Positive = Field(30, description="partition keys of closed batches older than this are retired")
+    partition_days: Positive = Field(
+        30, description="batches that ended longer ago lose their partition key, manifest and picture"
+    )
+    run_days: Positive = Field(30, description="Dagster's runs that ended longer ago go, with their events and logs")
+    upload_days: Positive = Field(2, description="uploads that no order named go so long after their URL expired")
+    orphan_days: Positive = Field(
+        2, description="objects that no row names, and drafts of writes that crashed, go at this age"
+    )
+    artifact_days: Positive = Field(
+        30, description="results of stages that no job refers to any more go so long after their last use"
+    )
+    event_days: Positive = Field(90, description="of a job that ended longer ago only the last event is kept")
+    inbox_entry_days: Positive = Field(30, description="what is noted of an object goes so long after it was gone")
+    table_days: Positive = Field(400, description="daily Parquet tables go at this age")
+    rows_per_sweep: Annotated[int, Field(gt=0, le=1000)] = Field(
+        1000, description="rows or objects that one sweep looks at in a tick of the retention sensor"
+    )
 
 
 class InboxSettings(BaseModel):

@@ -40,6 +40,16 @@ def get_workspace(session: Session, workspace_id: str) -> Workspace:
     return workspace
 
 
+def keep_for(session: Session, workspace_id: str, days: int | None) -> None:
+    """Keep the workspace's jobs, outputs and recordings for so many days after a job ended; None: for ever.
+
+    Raises NotFound, BadRequest (`bad_retention`).
+    """
+    if days is not None and days < 1:
+        raise BadRequest("Keep jobs for a day at least.", code="bad_retention")
+    get_workspace(session, workspace_id).retention_days = days
+
+
 def list_workspaces(session: Session) -> list[Workspace]:
     """All workspaces, by id."""
     return list(session.scalars(select(Workspace).order_by(Workspace.id)))

@@ -80,11 +80,30 @@ def add_workspace(
     out.print(f"The workspace {workspace_id} is there.", markup=False)
 
 
+@workspaces_app.command("keep")
+def keep(
+    workspace_id: Annotated[str, typer.Argument(help="The workspace's id.")],
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="How long after a job ended; without it: for ever.")
+    ] = None,
+) -> None:
+    """Say how long jobs, outputs and recordings are kept. What is older then goes with the next sweeps."""
+    from audiomill.accounts.workspaces import keep_for  # noqa: PLC0415 - as above
+
+    with open_database() as database, database.session() as session:
+        keep_for(session, workspace_id, days)
+    kept = "for ever" if days is None else f"for {days} days after a job ended"
+    out.print(f"The workspace {workspace_id} keeps its jobs {kept}.", markup=False)
+
+
 @workspaces_app.command("list")
 def list_all() -> None:
     """All workspaces."""
     from audiomill.accounts.workspaces import list_workspaces  # noqa: PLC0415 - as above
 
     with open_database() as database, database.session() as session:
-        found = [(each.id, each.name, each.tier, f"{each.created_at:%Y-%m-%d}") for each in list_workspaces(session)]
-    show_table(("workspace", "name", "tier", "since"), found)
+        found = [
+            (each.id, each.name, each.tier, each.retention_days or "ever", f"{each.created_at:%Y-%m-%d}")
+            for each in list_workspaces(session)
+        ]
+    show_table(("workspace", "name", "tier", "days kept", "since"), found)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiomill.cli import accounts, database, demo, engines, inbox, jobs, models, submit, up, verify
+from audiomill.cli import accounts, database, demo, engines, inbox, jobs, models, retention, submit, up, verify
 from audiomill.cli.console import SentenceGroup, err, out
 from audiomill.cli.installation import place
 from audiomill.cli.supervision import MARK
@@ -39,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("submit")(submit.submit)
 app.command("verify")(verify.verify)
 app.command("receipt-keys")(verify.receipt_keys)
+app.command("retention")(retention.retention)
 app.command("doctor")(engines.doctor)
 app.add_typer(jobs.jobs_app, name="jobs")
 app.add_typer(inbox.inbox_app, name="inbox")

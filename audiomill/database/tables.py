@@ -61,6 +61,9 @@ class Workspace(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
     tier: Mapped[int] = mapped_column(server_default="0", comment="higher goes first")
+    retention_days: Mapped[int | None] = mapped_column(
+        comment="jobs that ended longer ago go, with outputs and recordings; NULL: kept"
+    )
     created_at: Mapped[datetime] = _now()
 
 
@@ -90,7 +93,7 @@ class Upload(Base):
     signature: Mapped[str | None] = mapped_column(comment="of the object when its bytes were hashed as they came")
     sha256: Mapped[str | None]
     created_at: Mapped[datetime] = _now()
-    expires_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Recording(Base):
@@ -231,6 +234,7 @@ class WorkItem(Base):
             postgresql_where=text("state = 'queued'"),
         ),
         Index("ix_work_items_batch", "batch_id"),
+        Index("ix_work_items_artifact", "artifact_key", postgresql_where=text("artifact_key IS NOT NULL")),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
@@ -296,6 +300,9 @@ class Artifact(Base):
     sha256: Mapped[str]
     details: Mapped[dict[str, Any]] = mapped_column(comment="engine, model, hashes, durations, checks: no content")
     created_at: Mapped[datetime] = _now()
+    used_at: Mapped[datetime] = mapped_column(
+        server_default=func.clock_timestamp(), comment="made, or recalled by a run that may refer to it"
+    )
 
 
 class Output(Base):
@@ -320,6 +327,7 @@ class InboxEntry(Base):
     __tablename__ = "inbox_entries"
     __table_args__ = (
         CheckConstraint("outcome IN ('submitted', 'rejected', 'waiting', 'failed')", name="outcome"),
+        Index("ix_inbox_entries_place", "object_key", postgresql_ops={"object_key": "text_pattern_ops"}),
         Index("ix_inbox_entries_newest", text("seen_at DESC")),
         Index("ix_inbox_entries_newest_by_outcome", "outcome", text("seen_at DESC")),
     )
@@ -331,6 +339,16 @@ class InboxEntry(Base):
     reason: Mapped[str | None]
     submission_id: Mapped[str | None]
     seen_at: Mapped[datetime] = _now()
+    gone_at: Mapped[datetime | None] = mapped_column(comment="the object was found to be gone")
+
+
+class SweepPlace(Base):
+    """Where a sweep of audiomill/retention goes on."""
+
+    __tablename__ = "sweeps"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    place: Mapped[str | None] = mapped_column(comment="NULL: at the beginning")
+    swept_at: Mapped[datetime] = _now()
 
 
 class EngineAvailability(Base):
@@ -366,6 +384,7 @@ __all__ = [
     "Output",
     "Recording",
     "Submission",
+    "SweepPlace",
     "Turn",
     "Upload",
     "WorkItem",

@@ -7,6 +7,7 @@ first read, notifications during a read cause another one, and after a lost conn
 
 import asyncio
 import weakref
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable
 
 import structlog
@@ -25,6 +26,10 @@ CONCURRENT_READS = 2
 
 RETRY_SECONDS = 1.0
 """Pause before a read that failed is tried again."""
+
+
+def _seq(event: EventView) -> int:
+    return event.seq
 
 
 class Topic:
@@ -61,8 +66,8 @@ class Topic:
         """The events after that number as they come to be known; ends after the one that ends the job."""
         while True:
             changed = self._changed
-            # Events are numbered from 1 without gaps, so a number is a place in the list.
-            for event in self.events[after:]:
+            # In the order of their numbers; of an old job the first ones are gone (retention/events.py).
+            for event in self.events[bisect_right(self.events, after, key=_seq) :]:
                 yield event
                 after = event.seq
             if self.ended and after >= self.seq:

@@ -86,8 +86,13 @@ def progressed(session: Session, claim: Claim, item_id: str, share: float) -> No
 
 
 def find_artifact(session: Session, key: str) -> Artifact | None:
-    """An earlier result of the same input, parameters, engine and version."""
-    return session.get(Artifact, key)
+    """An earlier result of the same input, parameters, engine and version.
+
+    That it was asked for is noted, so that it is not swept before the run refers to it (retention/artifacts.py).
+    """
+    return session.scalar(
+        update(Artifact).where(Artifact.key == key).values(used_at=func.clock_timestamp()).returning(Artifact)
+    )
 
 
 def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -> bool:

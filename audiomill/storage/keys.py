@@ -1,6 +1,19 @@
 """The key layout: which object lies where. The only place that builds or reads keys."""
 
+import re
+
 INBOX = "inbox/"
+UPLOADS = "uploads/"
+TEXTS = "texts/"
+ARTIFACTS = "artifacts/"
+OUTPUTS = "outputs/"
+BATCHES = "batches/"
+TABLES = "tables/"
+
+_OUTPUT = re.compile(r"outputs/[^/]+/([^/]+)/v\d+\.\d+/[^/]+")
+_ARTIFACT = re.compile(r"artifacts/[^/]+/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})-[0-9a-f]{16}(\.[^/]+)?")
+_INPUT = re.compile(r"(?:uploads|texts)/([^/]+)/[^/]+")
+_BATCH = re.compile(r"batches/([^/]+)/\d+/[^/]+")
 
 
 def upload_key(workspace_id: str, upload_id: str) -> str:
@@ -35,3 +48,28 @@ def batch_key(batch_id: str, fencing: int, name: str) -> str:
 def table_key(table: str, day: str) -> str:
     """Where a daily Parquet table is kept. `day` is ISO 8601."""
     return f"tables/{table}/{day}.parquet"
+
+
+def job_of_output(key: str) -> str | None:
+    """The job that a deliverable was written for; None for a key that is not of our making, here and below."""
+    return _group(_OUTPUT, key)
+
+
+def making_of_artifact(key: str) -> str | None:
+    """The making key of a stage's result."""
+    return _group(_ARTIFACT, key)
+
+
+def workspace_of_input(key: str) -> str | None:
+    """The workspace that an upload or a text was given by."""
+    return _group(_INPUT, key)
+
+
+def batch_of_file(key: str) -> str | None:
+    """The batch that a manifest or a picture is of."""
+    return _group(_BATCH, key)
+
+
+def _group(pattern: re.Pattern[str], key: str) -> str | None:
+    found = pattern.fullmatch(key)
+    return found.group(1) if found else None

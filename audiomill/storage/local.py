@@ -9,7 +9,7 @@ import io
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +17,10 @@ from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.formats import media_type_of
 from audiomill.storage import local_files
 from audiomill.storage.grants import Grant, Grants
+from audiomill.storage.local_drafts import drafts_below
 from audiomill.storage.local_listing import EXHAUSTED, Walks
 from audiomill.storage.receiving import Receiver
-from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed
+from audiomill.storage.store import Draft, DraftPage, ObjectInfo, Page, SignedUrl, object_changed
 
 _CHUNK = 1024 * 1024
 
@@ -126,6 +127,16 @@ class LocalStore:
         except NotFound:
             pass
 
+    def drafts(self, *, after: str | None, limit: int) -> DraftPage:
+        """Files of writes that did not end, folder by folder."""
+        with self._mapped(""):
+            return drafts_below(self._root, after=after, limit=limit)
+
+    def discard(self, draft: Draft) -> None:
+        """Remove the file of a write that did not end."""
+        with self._mapped(draft.name), suppress(FileNotFoundError):
+            local_files.remove(self._root, local_files.segments(draft.name))
+
     def signed_get(self, key: str, *, seconds: int, filename: str | None = None) -> SignedUrl:
         """A URL of the API to read the object."""
         local_files.segments(key)
@@ -207,5 +218,8 @@ def _info(key: str, status: os.stat_result) -> ObjectInfo:
     # The inode is no part of what was written: network folders and backups number the same files anew.
     written = f"{status.st_size}-{status.st_mtime_ns}"
     # Settled by ctime, not mtime: copying programs set mtime back to the original's, which may be years ago.
-    settled_seconds = max(0.0, time.time() - status.st_ctime)
-    return ObjectInfo(key, status.st_size, f"{written}-{status.st_ino}", settled_seconds, written=written)
+    age_seconds = max(0.0, time.time() - status.st_ctime)
+    signature = f"{written}-{status.st_ino}"
+    return ObjectInfo(
+        key, status.st_size, signature, settled_seconds=age_seconds, written=written, age_seconds=age_seconds
+    )

@@ -4,7 +4,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -19,13 +19,13 @@ from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.settings import StorageSettings
 from audiomill.storage.http_headers import content_disposition
 from audiomill.storage.receiving import Receiver
-from audiomill.storage.store import ObjectInfo, Page, SignedUrl, object_changed
+from audiomill.storage.store import Draft, DraftPage, ObjectInfo, Page, SignedUrl, object_changed
 
 MAX_KEY_BYTES = 1024
 """Amazon S3 user guide, object key names; the prefix counts."""
 MAX_URL_SECONDS = 7 * 86400
 """The longest life of a signature of version 4. With a role's credentials a URL dies with them, hours earlier."""
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
+_ABSENT = {"404", "NoSuchKey", "NoSuchUpload", "NotFound"}
 _ARCHIVED = "InvalidObjectState"
 _BUSY = {"RequestTimeout", "TooManyRequests", "408", "429"}
 _PART_BYTES = 16 * 1024 * 1024  # 10,000 parts at most: objects up to 160 GB
@@ -142,6 +142,36 @@ class S3Store:
         with _mapped(key):
             self._client.delete_object(**self._at(key))
 
+    def drafts(self, *, after: str | None, limit: int) -> DraftPage:  # noqa: ARG002 - the protocol's
+        """Uploads in parts that did not end. Looked for from the beginning each time: they are few, and go."""
+        with _mapped(""):
+            answer = self._client.list_multipart_uploads(
+                Bucket=self._bucket, Prefix=self._prefix, MaxUploads=min(limit, 1000)
+            )
+            found = [
+                Draft(
+                    row["Key"].removeprefix(self._prefix),
+                    sum(part["Size"] for part in self._parts(row["Key"], row["UploadId"])),
+                    _age_seconds(row["Initiated"]),
+                    row["UploadId"],
+                )
+                for row in answer.get("Uploads", [])
+            ]
+        return DraftPage(tuple(found), None)
+
+    def discard(self, draft: Draft) -> None:
+        """Give an upload in parts up, with the parts that came."""
+        place = {"Bucket": self._bucket, "Key": self._prefix + draft.name, "UploadId": draft.upload_id}
+        try:
+            with _mapped(draft.name):
+                self._client.abort_multipart_upload(**place)
+        except NotFound:
+            return
+
+    def _parts(self, key: str, upload_id: str) -> list[dict[str, Any]]:
+        answer = self._client.list_parts(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        return list(answer.get("Parts", []))
+
     def signed_get(self, key: str, *, seconds: int, filename: str | None = None) -> SignedUrl:
         """A URL to read the object. Made here, without asking whether the object exists."""
         params = self._at(key)
@@ -221,7 +251,11 @@ def _refused(key: str, code: str) -> BadRequest:
 def _info(key: str, size_bytes: int, tag: str, modified: datetime) -> ObjectInfo:
     # Some servers list fractions of a second that HEAD does not tell.
     written = f"{tag}-{int(modified.timestamp())}"
-    return ObjectInfo(key, int(size_bytes), written, math.inf, tag, written)
+    return ObjectInfo(key, int(size_bytes), written, math.inf, tag, written, _age_seconds(modified))
+
+
+def _age_seconds(moment: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - moment).total_seconds())
 
 
 def _code(error: ClientError) -> str:

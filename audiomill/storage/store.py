@@ -21,6 +21,7 @@ class ObjectInfo:
     written: the part of it that says what was written and when. Where it is the same and the signature is not, the
     object was moved or restored as it was, or a network folder numbers its files anew.
     settled_seconds: how long it has been unchanged, by the store's clock (S3 objects appear whole).
+    age_seconds: how long ago it was written, by the store's clock.
     version: what `version` would say, where the store knows it without reading the object; else None.
     """
 
@@ -30,6 +31,7 @@ class ObjectInfo:
     settled_seconds: float
     version: str | None = None
     written: str = ""
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,24 @@ class Page:
     objects: tuple[ObjectInfo, ...]
     next_after: str | None
     left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a put that crashed left half written, or one at work is writing. `upload_id`: of S3's uploads in parts."""
+
+    name: str
+    size_bytes: int
+    age_seconds: float
+    upload_id: str | None = None
+
+
+@dataclass(frozen=True)
+class DraftPage:
+    """Some drafts. `next_after` is where the search goes on; None at the end."""
+
+    drafts: tuple[Draft, ...]
+    next_after: str | None
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,14 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; harmless when it is absent."""
+        ...
+
+    def drafts(self, *, after: str | None, limit: int) -> DraftPage:
+        """Unfinished writes, some of which may be at work; ends early rather than looking for long."""
+        ...
+
+    def discard(self, draft: Draft) -> None:
+        """Remove what an unfinished write left; harmless when it is gone."""
         ...
 
     def signed_get(self, key: str, *, seconds: int, filename: str | None = None) -> SignedUrl:

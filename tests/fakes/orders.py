@@ -78,6 +78,7 @@ def wipe(database: Database) -> None:
         session.execute(
             text(
                 "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, "
-                "work_items, artifacts, outputs, inbox_entries, engine_availability, turns, lane_pauses"
+                "work_items, artifacts, outputs, inbox_entries, engine_availability, turns, lane_pauses, "
+                "sweeps"
             )
         )

@@ -69,6 +69,7 @@ def test_all_that_starts_runs_is_on(definitions: Definitions) -> None:
         "run_cancelled",
         "reaper",
         "retirement",
+        "retention",
         "availability",
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {DefaultSensorStatus.RUNNING}

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import (
@@ -18,6 +19,7 @@ from audiomill.jobs import leases, recovery
 from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings
 from ops.claim import asked_for
+from sensors.retirement import delete_runs
 from tests.fakes.orders import rested
 from tests.pipeline.conftest import Materialise, Order, states
 from tests.pipeline.test_sensors_start import Sensor
@@ -215,3 +217,20 @@ def _status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
     run = instance.get_run_by_id(run_id)
     assert run is not None
     return run.status
+
+
+def test_old_runs_go_with_their_events_and_logs_and_live_ones_stay(
+    definitions: Definitions, instance: DagsterInstance, order: Order, materialise: Materialise
+) -> None:
+    batch_id, _ = order.batch("say:a")
+    ended = materialise(batch_id).run_id
+    live = live_run(instance, batch_id)
+    assert delete_runs(instance, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert delete_runs(instance, datetime.now(UTC) + timedelta(days=1)) == 1
+    assert instance.get_run_by_id(ended) is None
+    assert instance.all_logs(ended) == []
+    assert instance.get_run_by_id(live) is not None
+
+
+def test_the_retention_sensor_tells_what_it_freed(definitions: Definitions, instance: DagsterInstance) -> None:
+    assert "rows" in str(Sensor(definitions, instance, "retention").tick().skip_message)

@@ -1,0 +1,36 @@
+"""Results that no job refers to any more, some days after their last use.
+
+Recall notes each use (`Artifact.used_at`, jobs/work.py: `find_artifact`) before it reads, so a result that a run is
+about to refer to is young. Row and object go under the row's lock: a recall waits, finds nothing, and makes it anew.
+"""
+
+from sqlalchemy import exists, func, select
+
+from audiomill.database.tables import Artifact, WorkItem
+from audiomill.retention.sweeping import Freed, Ground, Sweep
+
+
+def _sweep(ground: Ground, place: str | None) -> tuple[Freed, str | None]:
+    unused = (Artifact.used_at < func.now() - func.make_interval(0, 0, 0, ground.settings.retention.artifact_days)) & (
+        ~exists().where(WorkItem.artifact_key == Artifact.key)
+    )
+    with ground.database.session() as session:
+        page = session.execute(
+            select(Artifact.key, unused.label("unused"))
+            .where(Artifact.key > (place or ""))
+            .order_by(Artifact.key)
+            .limit(ground.limit)
+        ).all()
+    freed = Freed()
+    for row in page:
+        if row.unused:
+            with ground.database.session() as session:
+                artifact = session.scalar(select(Artifact).where(Artifact.key == row.key, unused).with_for_update())
+                if artifact is not None:
+                    freed += ground.object_gone(artifact.object_key) + Freed(rows=1)
+                    if not ground.dry_run:
+                        session.delete(artifact)
+    return freed, page[-1].key if len(page) == ground.limit else None
+
+
+SWEEP = Sweep("results that no job refers to", "`artifact_days` after their last use", _sweep)

@@ -1,4 +1,6 @@
-"""Everything that starts or mends runs: intake, batching, failure, reaping, retirement, schedules.
+"""Everything that starts or mends runs: the inbox, batching, ended runs, reaping, the daily tables; and what is told at
+intervals: what came in, what can run, which keys are retired.
 
-A tick is one short transaction of ours and little else: it is cheap at rest, bounded under load, and may be lost.
+A tick is made of short transactions of ours: it is cheap at rest, bounded under load, and may be lost. One that waits
+for work holds no transaction meanwhile.
 """

@@ -1,4 +1,4 @@
-"""From a catalogue entry to its engine, and what can run on this machine. The one place that imports by name: engines,
+"""From a catalogue entry to its engine, and what can run on this machine. The one place that imports engines by name,
 and the entries that an installation adds.
 
 Not for the API: it knows engines by what workers reported (audiomill/jobs/availability.py).

@@ -1,11 +1,15 @@
 """The states of jobs, work items and batches, and the moves between them that are allowed. Data and checks only.
 
-job          queued → running → complete | failed | cancelled;  running → queued when its item goes back to its lane;
-             failed → queued when an operator runs its batch again
-work item    queued → batched → running → complete | failed | cancelled;  batched, running → queued (back to its lane);
-             failed → batched (an operator runs the batch again)
-batch        formed → running → closed (worked off) | cancelled (given up: what was open went back to its lane);
-             closed → running (run again)
+`transition` moves jobs by this table. Items and batches are moved by SQL of their own, and a state machine in the tests
+holds all of it to the table (tests/unit/test_jobs_state_machine.py).
+
+job          queued → running → complete | failed | cancelled, failed or cancelled also before it ran; running → queued
+             when its item goes back to its lane; failed → queued when an operator runs its batch again
+work item    queued → batched → running → complete | failed | cancelled, failed also while batched, cancelled at any
+             time before its end; batched, running → queued (back to its lane); failed → batched (an operator runs the
+             batch again)
+batch        formed → running → closed (worked off) | cancelled (given up: what was open went back to its lane), either
+             also before it ran; running → running (another run takes it over); closed → running (run again)
 """
 
 from typing import Final, Literal

@@ -71,6 +71,15 @@ def test_every_contract_has_a_planted_breach():
     assert {breach[0] for breach in BREACHES} == set(contracts())
 
 
+def test_the_ladder_that_is_shown_is_the_one_that_is_held():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    held = next(each for each in settings["tool"]["importlinter"]["contracts"] if each["id"] == "product-ladder")
+    shown = " > ".join(", ".join(layer.split(" | ")) for layer in held["layers"])
+    assert f"`{shown}`" in " ".join((ROOT / "docs" / "architecture.md").read_text().split())
+
+
 @pytest.mark.parametrize(("contract", "file", "line"), BREACHES)
 def test_planted_breach_breaks_its_contract(copy, contract, file, line):
     with (copy / file).open("a") as planting:

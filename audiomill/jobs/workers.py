@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ from audiomill.settings import Settings
 _SAME_START_SECONDS = 2.0
 """Start times of one process, read by two others, differ by the clock's corrections; a process id is not used again
 that fast."""
+
+_LOOK_SECONDS = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +160,10 @@ def end(workers: Sequence[Worker], *, grace_seconds: float) -> int:
             process.terminate()
         except psutil.Error:
             continue
-    psutil.wait_procs(living, timeout=grace_seconds if living else 0)
+    # Looked at, not waited for: where it is a child of ours, waiting would take its exit from who started it.
+    deadline = time.monotonic() + grace_seconds
+    while any(worker.process() is not None for worker in workers) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
     for process in everyone:
         try:
             # psutil looks at the start time first: an id that was given anew meanwhile is not hit.

@@ -148,6 +148,11 @@ def platform() -> Iterator[RunningPlatform]:
         "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
         "AUDIOMILL_ENGINES__EXTRA": json.dumps([SETTING]),
         "AUDIOMILL_BATCHING__MAX_WAIT_SECONDS": "2",
+        # What is lost is found in seconds, not in minutes.
+        "AUDIOMILL_LEASE__TTL_SECONDS": "15",
+        "AUDIOMILL_LEASE__SWEEP_SECONDS": "5",
+        "AUDIOMILL_LEASE__GRACE_SECONDS": "3",
+        "AUDIOMILL_LEASE__PAUSE_SECONDS": "1",
         # Ten hours of sound are as easily refused as ten minutes, but not as fast.
         "AUDIOMILL_LIMITS__MAX_SECONDS": "600",
     }

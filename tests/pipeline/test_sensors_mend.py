@@ -1,8 +1,15 @@
 """Failure, cancellation, reaping, retirement: what ends badly begins again, once, and slots become free."""
 
+import signal
+import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import (
@@ -12,10 +19,13 @@ from dagster import (
     Definitions,
     build_run_status_sensor_context,
 )
+from dagster._core.events import EngineEventData
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
-from audiomill.jobs import leases, recovery
+from audiomill.jobs import leases, recovery, work
+from audiomill.jobs.batching import form_batches
 from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings
 from ops.claim import asked_for
@@ -234,3 +244,141 @@ def test_old_runs_go_with_their_events_and_logs_and_live_ones_stay(
 
 def test_the_retention_sensor_tells_what_it_freed(definitions: Definitions, instance: DagsterInstance) -> None:
     assert "rows" in str(Sensor(definitions, instance, "retention").tick().skip_message)
+
+
+def test_one_job_of_the_reaper_that_breaks_does_not_stop_the_others(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    database: Database,
+    settings: Settings,
+    order: Order,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad, _ = order.batch("say:a")
+    owned(database, settings, bad, "bad")
+    good, _ = order.batch("say:b")
+    owned(database, settings, good, "good")
+    lapse(database)
+    expire = recovery.expire
+
+    def breaks(session: Session, lapsed: recovery.Owned, *given: Any) -> bool:
+        if lapsed.run_id == "bad":
+            session.execute(text("SELECT 1 / 0"))
+        return expire(session, lapsed, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "expire", breaks)
+        patch.setattr(recovery, "unstarted", lambda *_: 1 / 0)
+        stray = live_run(instance, good)
+        reaper = Sensor(definitions, instance, "reaper")
+        assert "lapsed broke" in str(reaper.tick().skip_message)
+        with database.session() as session:
+            assert get_batch(session, bad).state == "running"
+            assert get_batch(session, good).state == "cancelled"
+        later = time.time() + settings.lease.ttl_seconds + 1
+        patch.setattr("sensors.reaper.time.time", lambda: later)
+        reaper.tick()
+        assert _status(instance, stray) == DagsterRunStatus.FAILURE
+    reaper.tick()
+    with database.session() as session:
+        assert get_batch(session, bad).state == "cancelled"
+
+
+def test_of_a_burst_of_cancelled_runs_none_is_taken_for_broken(
+    definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
+) -> None:
+    batch_id, jobs = order.batch("say:a")
+    run_id = live_run(instance, batch_id)
+    owned(database, settings, batch_id, run_id)
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_run_canceled(run)
+    lapse(database)
+    Sensor(definitions, instance, "reaper").tick()
+    assert states(database, jobs) == ["queued"]
+    with database.session() as session:
+        assert recovery.paused_lanes(session) == []
+
+
+def test_a_silent_runs_process_is_ended_and_one_that_died_in_a_call_is_proof(
+    definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
+) -> None:
+    """A real process, once stopped, once killed; the second time what was inside its call is counted."""
+    (job_id,) = order("say:a")
+    for crashes, signal_sent in ((0, signal.SIGSTOP), (1, signal.SIGKILL)):
+        rested(database)
+        with database.session() as session:
+            (batch_id,) = form_batches(session, settings)
+        with at_work(settings, database, batch_id) as (process, run_id):
+            process.send_signal(signal_sent)
+            lapse(database)
+            Sensor(definitions, instance, "reaper").tick()
+            assert process.wait(10) == -signal.SIGKILL
+            assert states(database, [job_id]) == ["queued"]
+            with database.session() as session:
+                assert session.scalars(text("SELECT crashes FROM work_items")).one() == crashes
+                assert recovery.owned_by(session, run_id) is None
+    assert list((settings.data_dir / "run" / "calls").iterdir()) == []
+
+
+def test_runs_of_any_kind_without_a_process_are_ended(
+    definitions: Definitions, database: Database, tmp_path: Path
+) -> None:
+    living, gone = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
+    gone.kill()
+    gone.wait()
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        runs = {}
+        for name, pid, tags in (("living", living.pid, {}), ("gone", gone.pid, {}), ("unknown", None, {})):
+            runs[name] = live_run(instance, "", tags=tags)
+            run = instance.get_run_by_id(runs[name])
+            assert run is not None
+            if pid is not None:
+                instance.report_engine_event(
+                    f"Started process for run (pid: {pid}).", run, EngineEventData.in_process(pid)
+                )
+        reaper = Sensor(definitions, instance, "reaper")
+        reaper.tick()
+        assert _status(instance, runs["gone"]) == DagsterRunStatus.STARTED
+        reaper.tick()
+        assert _status(instance, runs["gone"]) == DagsterRunStatus.FAILURE
+        assert _status(instance, runs["living"]) == DagsterRunStatus.STARTED
+        assert _status(instance, runs["unknown"]) == DagsterRunStatus.STARTED
+    living.kill()
+    living.wait()
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from audiomill.jobs.workers import CallNotes, this_worker
+from audiomill.settings import Settings
+notes = CallNotes(Settings(data_dir=Path(sys.argv[1])), sys.argv[2])
+notes.open()
+notes.inside(sys.argv[3:])
+print(this_worker(), flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def at_work(settings: Settings, database: Database, batch_id: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that owns the batch and is inside a call with all of it."""
+    run_id = str(uuid.uuid4())
+    with database.session() as session:
+        ids = session.scalars(text("SELECT id FROM work_items WHERE batch_id = :id"), {"id": batch_id}).all()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(settings.data_dir), run_id, *ids], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        worker = process.stdout.readline().strip()
+        with database.session() as session:
+            claim = leases.claim(
+                session, batch_id=batch_id, stage="transcribe", run_id=run_id, settings=settings, worker=worker
+            )
+            work.begin(session, claim, ids)
+        yield process, run_id
+    finally:
+        process.kill()
+        process.communicate()

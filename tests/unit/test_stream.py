@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -403,3 +404,126 @@ def test_progress_is_told_of_the_right_item(tmp_path: Path) -> None:
 
     go(Stage(run=run), book, "a", "b", scratch=tmp_path)
     assert sorted(book.shares) == [("a", 0.5), ("b", 0.5)]
+
+
+def suspect(name: str, *, crashes: int = 0, interruptions: int = 0) -> ClaimedItem:
+    return replace(item(name), crashes=crashes, interruptions=interruptions)
+
+
+def test_who_is_inside_the_engine_is_noted_before_and_after_each_call(tmp_path: Path) -> None:
+    book = Book()
+    seen: list[tuple[list[str], list[str]]] = []
+
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        seen.append((names, book.insides[-1]))
+        return names
+
+    go(Stage(run=run), book, *"abcdef", usage=Usage(2, 3600, 1), scratch=tmp_path)
+    assert len(seen) == 3
+    assert all(set(names) <= set(inside) for names, inside in seen)
+    assert book.insides[-1] == []
+
+
+def test_suspects_are_worked_on_last_and_each_alone(tmp_path: Path) -> None:
+    book, stage = Book(), Stage()
+    items = (
+        suspect("s", crashes=1),
+        item("a"),
+        suspect("t", interruptions=3),
+        item("b"),
+        suspect("u", interruptions=1),
+    )
+    claimed = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", items)
+    engine = Engine(Usage(group_items=4, group_seconds=3600, parallel_calls=2))
+    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("Recorder", book), tmp_path)
+    assert sorted(book.complete_ids) == ["a", "b", "s", "t", "u"]
+    assert stage.groups[-2:] == [["s"], ["t"]]
+    # Not even begun beside others.
+    assert book.begun[-2:] == ["s", "t"]
+    assert set(book.complete_ids[-2:]) == {"s", "t"}
+
+
+def test_the_batch_is_given_back_before_anything_is_waited_for(tmp_path: Path) -> None:
+    hangs, released = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def prepare(name: str) -> None:
+        if name == "bad":
+            hangs.wait(10)
+            raise StorageUnavailable("Away.")
+        hangs.set()
+        released.wait(10)
+        order.append("thread ended")
+
+    class Giving(Book):
+        def give_back(self, note: str) -> None:
+            order.append("given back")
+            released.set()
+
+    with pytest.raises(StorageUnavailable):
+        go(Stage(prepare=prepare), Giving(), "bad", "hanging", scratch=tmp_path)
+    assert order == ["given back", "thread ended"]
+
+
+def test_a_lost_batch_is_not_given_back(tmp_path: Path) -> None:
+    book = Book()
+    book.lost = True
+    with pytest.raises(LeaseLost):
+        go(Stage(), book, "a", scratch=tmp_path)
+    assert book.given_back == []
+
+
+@pytest.mark.parametrize("step", ["prepare", "finish"])
+def test_a_fault_of_ours_that_is_about_one_item_does_not_stop_the_others(tmp_path: Path, step: str) -> None:
+    book, stage = Book(), Stage(**{step: refusing(StorageUnavailable("That one."))})
+    engine = Engine(Usage(4, 3600, 1))
+    work_off(
+        claim("a", "bad", "c"),
+        cast("Any", stage),
+        cast("Any", engine),
+        cast("Recorder", book),
+        tmp_path,
+        only_this=lambda error: isinstance(error, StorageUnavailable),
+    )
+    assert (sorted(book.complete_ids), book.handed_back, book.failed) == (["a", "c"], ["bad"], {})
+
+
+def test_a_call_for_a_cancelled_job_is_stopped(tmp_path: Path) -> None:
+    book = Book()
+    steps: list[int] = []
+
+    def run(names: list[str], progress: Progress) -> list[str]:
+        for step in range(3000):  # 30 s: an hour of audio
+            if names == ["a"] and step == 3:
+                book.unwanted = frozenset({"a"})
+            progress(0, step / 3000)
+            steps.append(step)
+            if names != ["a"]:
+                break
+            time.sleep(0.01)
+        return names
+
+    go(Stage(run=run), book, "a", "b", usage=Usage(1, 3600, 1), scratch=tmp_path)
+    assert book.complete_ids == ["b"]
+    assert book.failed == {}
+    assert len(steps) < 10
+
+
+def test_of_a_shared_call_the_cancelled_jobs_result_is_dropped(tmp_path: Path) -> None:
+    book, finished = Book(), []
+
+    def run(names: list[str], progress: Progress) -> list[str]:
+        book.unwanted = frozenset({"a"})
+        progress(0, 0.5)
+        return names
+
+    stage = Stage(run=run, finish=finished.append)
+    go(stage, book, "a", "b", scratch=tmp_path)
+    assert (book.complete_ids, finished) == (["b"], ["b"])
+
+
+def test_the_longest_sound_in_work_sets_the_limit(tmp_path: Path) -> None:
+    book, stage = Book(), Stage()
+    stage.seconds = {"a": 7200.0}
+    go(stage, book, "a", "b", usage=Usage(1, 9999, 1), scratch=tmp_path)
+    assert max(book.limits) == 7200.0

@@ -1,0 +1,174 @@
+"""What keeps a lease: advance. A run that hangs gives its batch back and ends; one that waits, or was stopped, does not
+hang."""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+
+from audiomill.database.connection import Database
+from audiomill.engines.registry import core_budget
+from audiomill.errors import LeaseLost
+from audiomill.jobs import leases
+from audiomill.jobs.batching import form_batches
+from audiomill.jobs.cancellation import cancel_job
+from audiomill.jobs.leases import Claim
+from audiomill.settings import Settings
+from ops.recorder import Recorder
+from tests.fakes.orders import audio, order, prepare, wipe
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """An installation in which everything that takes seconds takes moments."""
+    lease = {
+        "heartbeat_seconds": 0.05,
+        "ttl_seconds": 30,
+        "stall_seconds": 0.6,
+        "stall_factor": 1,
+        "load_seconds": 60,
+        "grace_seconds": 0.3,
+    }
+    return settings.model_copy(update={"lease": settings.lease.model_copy(update=lease)})
+
+
+@pytest.fixture
+def claim(database: Database, quick: Settings) -> Claim:
+    wipe(database)
+    prepare(database, "acme")
+    order(database, quick, "acme", audio(2))
+    with database.session() as session:
+        (batch_id,) = form_batches(session, quick)
+        return leases.claim(session, batch_id=batch_id, stage="transcribe", run_id="run", settings=quick)
+
+
+def wait_for(reached: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return reached()
+
+
+@contextmanager
+def recording(database: Database, claim: Claim, settings: Settings) -> Iterator[tuple[Recorder, threading.Event]]:
+    ended = threading.Event()
+    with Recorder(database, claim, settings, end=ended.set) as recorder:
+        yield recorder, ended
+
+
+def items(database: Database) -> list[tuple[str, int, int]]:
+    with database.session() as session:
+        rows = session.execute(text("SELECT state, interruptions, crashes FROM work_items ORDER BY id"))
+        return [(row.state, row.interruptions, row.crashes) for row in rows]
+
+
+def lost(recorder: Recorder) -> bool:
+    try:
+        recorder.check()
+    except LeaseLost:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("inside", "crashes"), [(True, 1), (False, 0)])
+def test_a_run_that_hangs_gives_its_batch_back_and_ends(
+    database: Database, quick: Settings, claim: Claim, inside: bool, crashes: int
+) -> None:
+    first, second = sorted(item.id for item in claim.items)
+    with recording(database, claim, quick) as (recorder, ended):
+        recorder.begin([first, second])
+        recorder.advanced(0.1)
+        if inside:
+            recorder.inside([first])
+        assert wait_for(lambda: lost(recorder))
+        assert items(database) == [("queued", 0, crashes), ("queued", 0, 0)]
+        # Whatever hangs here, the process ends with it; and what it noted is no proof any more.
+        assert ended.wait(20)
+        assert list((quick.data_dir / "run" / "calls").iterdir()) == []
+
+
+def test_a_run_that_stops_in_time_is_not_ended(database: Database, quick: Settings, claim: Claim) -> None:
+    with recording(database, claim, quick) as (recorder, ended):
+        recorder.give_back("The run was stopped.")
+        assert lost(recorder)
+    assert not ended.wait(3 * quick.lease.grace_seconds)
+    assert items(database) == [("queued", 0, 0)] * 2
+
+
+def test_progress_and_long_sound_are_no_hang(database: Database, quick: Settings, claim: Claim) -> None:
+    with recording(database, claim, quick) as (recorder, _):
+        recorder.begin([claim.items[0].id])
+        recorder.advanced(0.0)
+        for step in range(30):
+            recorder.progress(claim.items[0].id, (step + 1) / 40)
+            time.sleep(0.05)
+        assert not lost(recorder)
+        recorder.advanced(60.0)
+        time.sleep(3 * quick.lease.stall_seconds)
+        assert not lost(recorder)
+
+
+def test_waiting_for_cores_is_no_hang(database: Database, quick: Settings, claim: Claim) -> None:
+    budget = core_budget(quick)
+    with recording(database, claim, quick) as (recorder, _):
+        recorder.begin([claim.items[0].id])
+        recorder.advanced(0.0)
+        # Another process computes: it holds the gate.
+        budget.directory.mkdir(parents=True, exist_ok=True)
+        gate = os.open(budget.directory / "gate", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        taken = threading.Event()
+
+        def take() -> None:
+            with budget.take(1):
+                taken.set()
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        time.sleep(4 * quick.lease.stall_seconds)
+        assert not lost(recorder)
+        os.close(gate)
+        assert taken.wait(20)
+        taker.join()
+        # And it hangs when it no longer waits, and nothing advances.
+        assert wait_for(lambda: lost(recorder))
+    assert not list(budget.directory.glob("waits-*"))
+
+
+def test_time_in_which_the_process_was_stopped_does_not_count(
+    database: Database, quick: Settings, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, slept = time.monotonic, [0.0]
+    monkeypatch.setattr("ops.recorder.time.monotonic", lambda: real() + slept[0])
+    with recording(database, claim, quick) as (recorder, _):
+        recorder.begin([claim.items[0].id])
+        recorder.advanced(0.0)
+        time.sleep(0.2)
+        slept[0] = 3600.0
+        time.sleep(0.25)
+        assert not lost(recorder)
+
+
+def test_a_cancelled_job_is_known_to_the_run(database: Database, quick: Settings, claim: Claim) -> None:
+    with recording(database, claim, quick) as (recorder, _):
+        recorder.begin([item.id for item in claim.items])
+        recorder.advanced(60.0)
+        with database.session() as session:
+            cancel_job(session, workspace_id="acme", job_id=claim.items[1].job_id)
+        assert wait_for(lambda: recorder.unwanted == {claim.items[1].id})
+
+
+def test_giving_back_does_not_wait_for_a_database_that_is_away(quick: Settings, claim: Claim) -> None:
+    away = Database("postgresql://nobody@127.0.0.1:1/none")
+    ended = threading.Event()
+    with Recorder(away, claim, quick, end=ended.set) as recorder:
+        recorder.inside([claim.items[0].id])
+        recorder.give_back("The run was stopped.")
+        # Nobody is blamed for it later: the note went although the database did not hear of it.
+        assert list((quick.data_dir / "run" / "calls").iterdir()) == []
+    away.dispose()

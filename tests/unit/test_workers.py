@@ -1,0 +1,148 @@
+"""Processes of runs, real ones: what is proven of one that is gone, and how one that does not go is ended."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from audiomill.jobs.workers import CallNotes, Fate, Worker, end, fate_of, forget, left_notes, this_machine, this_worker
+from audiomill.settings import Settings
+
+AT_WORK = """
+import signal, sys, time
+from pathlib import Path
+from audiomill.jobs.workers import CallNotes, this_worker
+from audiomill.settings import Settings
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else signal.SIG_DFL)
+notes = CallNotes(Settings(data_dir=Path(sys.argv[1])), "run")
+notes.open()
+notes.inside(["item-1", "item-2"])
+notes.inside(["item-2"])
+print(this_worker(), flush=True)
+sys.stdin.readline()
+notes.close()
+print("closed", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def at_work(folder: Path, *how: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that is inside a call with item-2; and who it says that it is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", AT_WORK, str(folder), *how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def test_a_process_killed_inside_a_call_is_proof(config: Settings) -> None:
+    with at_work(config.data_dir) as (process, worker):
+        assert fate_of(config, "run", worker) == Fate()
+        process.kill()
+        # Nobody has waited for it yet: a zombie is gone.
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert fate_of(config, "run", worker) == Fate(died=True, inside=frozenset({"item-2"}))
+        assert left_notes(config) == ["run"]
+        forget(config, "run")
+        assert fate_of(config, "run", worker) == Fate()
+
+
+def test_a_process_that_ended_in_good_order_is_none(config: Settings) -> None:
+    with at_work(config.data_dir) as (process, worker):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline().strip() == "closed"
+        process.kill()
+        process.wait()
+        assert fate_of(config, "run", worker) == Fate()
+        assert left_notes(config) == []
+
+
+def test_a_machine_that_went_down_and_another_process_prove_nothing(config: Settings) -> None:
+    with at_work(config.data_dir) as (process, worker):
+        process.kill()
+        process.wait()
+        gone = Worker.parse(worker)
+        assert gone is not None
+        for other in (
+            Worker("another/12345678", gone.pid, gone.started),
+            Worker(gone.machine, gone.pid, gone.started - 100),
+        ):
+            assert fate_of(config, "run", str(other)) == Fate()
+        assert fate_of(config, "run", None) == Fate()
+    note = config.data_dir / "run" / "calls" / "run"
+    note.write_text(note.read_text().replace(this_machine(), f"{this_machine()[:-1]}?"))
+    assert fate_of(config, "run", worker.replace(this_machine(), f"{this_machine()[:-1]}?")) == Fate()
+
+
+def test_a_stopped_process_is_not_dead_and_is_ended(config: Settings) -> None:
+    with at_work(config.data_dir) as (process, worker):
+        process.send_signal(signal.SIGSTOP)
+        assert fate_of(config, "run", worker) == Fate()
+        known = Worker.parse(worker)
+        assert known is not None
+        assert end([known], grace_seconds=0.2) == 1
+        assert process.wait(10) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("how", "ended_by"), [((), signal.SIGTERM), (("stubborn",), signal.SIGKILL)])
+def test_a_process_is_asked_then_killed(config: Settings, how: tuple[str, ...], ended_by: signal.Signals) -> None:
+    with at_work(config.data_dir, *how) as (process, worker):
+        known = Worker.parse(worker)
+        assert known is not None
+        end([known], grace_seconds=1)
+        assert process.wait(10) == -ended_by
+
+
+def test_another_process_of_the_same_number_is_left_alone(config: Settings) -> None:
+    with at_work(config.data_dir) as (process, worker):
+        known = Worker.parse(worker)
+        assert known is not None
+        assert end([Worker(known.machine, known.pid, known.started - 60)], grace_seconds=0) == 0
+        assert end([Worker("another", known.pid, known.started)], grace_seconds=0) == 0
+        time.sleep(0.1)
+        assert process.poll() is None
+
+
+def test_who_one_is_survives_writing_down(config: Settings) -> None:
+    me = this_worker()
+    assert me.here
+    again = Worker.parse(str(me))
+    assert again is not None
+    assert again.process() is not None
+    assert Worker.parse("nonsense") is None
+    assert Worker.parse("a b c") is None
+    assert Worker.parse(None) is None
+
+
+def test_a_note_of_many_is_followed_by_one_of_few(config: Settings) -> None:
+    notes = CallNotes(config, "run")
+    notes.open()
+    notes.inside([f"item-{number}" for number in range(500)])
+    notes.inside(["item"])
+    text = (config.data_dir / "run" / "calls" / "run").read_text()
+    assert '"inside": ["item"]' in text
+    assert text.rstrip().endswith("}")
+    notes.close()

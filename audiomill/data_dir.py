@@ -10,8 +10,17 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiomill.errors import ConfigurationError
+
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _COMMAND = "`audiomill command`"
+OURS = frozenset(
+    {
+        *("dagster", "demo", "keys", "logs", "models", "postgres", "run", "scratch", "sockets", "store", "submissions"),
+        *("postgres.lock", "stopping", "supervisord.conf", "supervisord.pid", "up.json", "up.lock"),
+    }
+)
+"""What a platform keeps here. Whatever else lies there is somebody's own: it is neither closed nor deleted."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +82,19 @@ def make_private(data_dir: Path, *, passable: bool = False) -> None:
     """Make the directory where it is absent, and close it and what lies in it to others.
 
     `passable`: others may pass through, not list. The embedded PostgreSQL needs it where it runs as another user. What
-    lies directly in it is closed too, so that nothing deeper can be reached, whatever its own mode is.
+    is ours directly in it is closed too, so that nothing deeper can be reached, whatever its own mode is.
+    Raises ConfigurationError for a folder in which others write, as /tmp: closing it would take it from them.
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if data_dir.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX):
+        raise ConfigurationError(
+            f"{data_dir} is a folder of many users. Give audiomill one of its own, as {data_dir / 'audiomill'}."
+        )
     data_dir.chmod(0o711 if passable else 0o700)
     for each in data_dir.iterdir():
         found = each.lstat()
-        if found.st_uid != os.geteuid():
-            continue  # the embedded database's, which closes its own
+        if each.name not in OURS or found.st_uid != os.geteuid():
+            continue
         if stat.S_ISDIR(found.st_mode):
             each.chmod(0o700)
         elif stat.S_ISREG(found.st_mode):

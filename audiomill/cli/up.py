@@ -10,7 +10,7 @@ import typer
 
 from audiomill.cli.console import err, fail, out, show_table
 from audiomill.cli.installation import place
-from audiomill.data_dir import is_used, running_platform
+from audiomill.data_dir import OURS, is_used, running_platform
 from audiomill.settings import get_settings
 
 WATCH_SECONDS = 2.0
@@ -89,10 +89,16 @@ def purge(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
         end_leftovers(data_dir)
         if uses_embedded(settings) and (server := running_server(settings)) is not None:
             server.stop()
-        shutil.rmtree(data_dir)
+        for each in data_dir.iterdir():
+            if each.name in OURS:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
     finally:
         lock.release()
-    out.print(f"{data_dir} is gone.", markup=False)
+    if left := sorted(each.name for each in data_dir.iterdir()):
+        out.print(f"Deleted. What is not audiomill's stays in {data_dir}: {', '.join(left)}", markup=False)
+    else:
+        data_dir.rmdir()
+        out.print(f"{data_dir} is gone.", markup=False)
 
 
 def status() -> None:

@@ -103,6 +103,20 @@ def test_closed_to_others(open_folder):
     assert "PermissionError" in as_nobody(lambda: list(folder.iterdir()))
 
 
+def test_what_others_use_is_not_taken_from_them(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(ConfigurationError, match="many users"):
+        make_private(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    folder = tmp_path / "data"
+    (folder / "somebody").mkdir(parents=True)
+    (folder / "somebody").chmod(0o755)
+    make_private(folder)
+    assert stat.S_IMODE((folder / "somebody").stat().st_mode) == 0o755
+
+
 def test_purge_refuses_while_a_platform_runs_and_asks(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     monkeypatch.setenv("AUDIOMILL_DATA_DIR", str(folder))
@@ -116,7 +130,12 @@ def test_purge_refuses_while_a_platform_runs_and_asks(tmp_path, monkeypatch):
         lock.release()
         assert CliRunner().invoke(app, ["purge"], input="n\n").exit_code == 1
         assert (folder / "keys").is_dir()
+        (folder / "thesis.txt").touch()
         assert CliRunner().invoke(app, ["purge"], input="y\n").exit_code == 0
+        assert [each.name for each in folder.iterdir()] == ["thesis.txt"], "what is not ours stays"
+        (folder / "thesis.txt").unlink()
+        (folder / "keys").mkdir()
+        assert CliRunner().invoke(app, ["purge", "--yes"]).exit_code == 0
         assert not folder.exists()
     finally:
         get_settings.cache_clear()

@@ -21,7 +21,7 @@ from audiomill.database.retrying import persistently
 from audiomill.database.tables import Artifact
 from audiomill.engines.registry import core_budget
 from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, OperatorError
-from audiomill.faults import told
+from audiomill.faults import told, told_with_causes
 from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.leases import Claim
 from audiomill.jobs.work import ItemResult
@@ -126,7 +126,9 @@ class Recorder:
 
     def hand_back(self, item_id: str, job_id: str, error: Exception) -> None:
         """Give one item back, through a fault of ours that is about it alone; it waits before it is tried again."""
-        log.warning("job handed back: a fault of ours", job=job_id, batch=self._claim.batch_id, error=told(error))
+        log.warning(
+            "job handed back: a fault of ours", job=job_id, batch=self._claim.batch_id, error=told_with_causes(error)
+        )
         self._write(lambda session: work.hand_back(session, self._claim, item_id, self._settings))
         self._in_work.discard(item_id)
 
@@ -144,7 +146,7 @@ class Recorder:
             )
         except OperatorError as error:
             # The lease lapses by itself: without a heartbeat, and with no proof against anybody.
-            log.warning("batch not given back", batch=self._claim.batch_id, error=told(error))
+            log.warning("batch not given back", batch=self._claim.batch_id, error=told_with_causes(error))
         self._notes.close()
         self._lost.set()
 
@@ -228,6 +230,6 @@ class Recorder:
                 self._settings.lease.ttl_seconds,
             )
         except (OperatorError, LeaseLost) as error:
-            log.warning("batch not given back", batch=self._claim.batch_id, error=told(error))
+            log.warning("batch not given back", batch=self._claim.batch_id, error=told_with_causes(error))
         self._notes.close()
         self._lost.set()

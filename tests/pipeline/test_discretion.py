@@ -118,7 +118,7 @@ def test_a_tick_that_breaks(
     def refuse(*_: object, **__: object) -> None:
         raise BadRequest(f"The object {SECRET!r} cannot be used.", code="bad_key")
 
-    monkeypatch.setattr("sensors.intake.take_page", refuse)
+    monkeypatch.setattr("sensors.inbox.take_page", refuse)
     with pytest.raises(UnforeseenError) as broken:
         Sensor(definitions, instance, "inbox").tick()
     assert SECRET not in serializable_error_info_from_exc_info(broken._excinfo).to_string()

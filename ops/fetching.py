@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from audiomill.errors import BadInput, Conflict, NotFound
+from audiomill.errors import BadInput, BadRequest, Conflict, NotFound
 from audiomill.jobs.leases import ClaimedItem
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
@@ -12,7 +12,9 @@ _BYTES_PER_CHARACTER = 4
 
 
 def fetch_input(store: ObjectStore, item: ClaimedItem, path: Path, settings: Settings) -> str:
-    """Copy an item's input to a file and return its SHA-256. Raises BadInput (gone, changed), LimitExceeded.
+    """Copy an item's input to a file and return its SHA-256.
+
+    Raises BadInput (gone, changed, not given out by the store), LimitExceeded.
 
     What is worked on is what was ordered: its SHA-256 where that is known, else the store's version of then.
     """
@@ -27,6 +29,9 @@ def fetch_input(store: ObjectStore, item: ClaimedItem, path: Path, settings: Set
         ) from error
     except Conflict as error:
         raise _changed(item) from error
+    except BadRequest as error:
+        # What the store says of this one object, under the name that its customer knows it by.
+        raise BadInput(error.message.replace(repr(item.object_key), repr(item.filename)), code=error.code) from error
     if item.input_sha256 not in {None, sha256}:
         raise _changed(item)
     return sha256

@@ -1,5 +1,6 @@
 """Fetching an input: what is worked on is what was ordered."""
 
+import errno
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -71,3 +72,19 @@ def test_an_input_that_is_gone(objects: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         fetch_input(objects, ordered, tmp_path / "in", Settings())
     assert caught.value.code == "input_gone"
+
+
+def test_an_input_that_the_store_does_not_give_out_is_told_by_its_own_name(
+    objects: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects.put_bytes("inbox/acme/transcribe/a.wav", b"one")
+    ordered = item(objects, "inbox/acme/transcribe/a.wav")
+
+    def refused(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("audiomill.storage.local_files.open_file", refused)
+    with pytest.raises(BadInput, match=r"The file 'a\.wav' cannot be read.*Input/output error") as caught:
+        fetch_input(objects, ordered, tmp_path / "in", Settings())
+    assert caught.value.code == "object_unreadable"
+    assert "inbox/" not in caught.value.message

@@ -95,6 +95,7 @@ def take_page(database: Database, store: ObjectStore, *, after: str | None, sett
 def take_keys(database: Database, store: ObjectStore, *, keys: Sequence[str], settings: Settings) -> InboxTally:
     """The same for keys that something happened to (an event of the file system), without listing. At most a page."""
     objects: list[ObjectInfo] = []
+    keys = list(dict.fromkeys(keys))
     for key in keys[: settings.inbox.page_size]:
         try:
             objects.append(store.stat(key))

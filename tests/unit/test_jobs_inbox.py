@@ -537,7 +537,7 @@ def test_keys_that_something_happened_to_are_taken_without_listing(
     for key in keys:
         either_inbox.put_bytes(key, b"sound")
     monkeypatch.setattr(either_inbox, "list_page", None)
-    named = [*keys, "inbox/acme/transcribe/gone.wav", "inbox/acme", "inbox/acme/transcribe/odd\0.wav"]
+    named = [*keys, *keys, "inbox/acme/transcribe/gone.wav", "inbox/acme", "inbox/acme/transcribe/odd\0.wav"]
     for expected in (2, 0):
         assert take_keys(database, either_inbox, keys=named, settings=config).submitted == expected
     patient = config.model_copy(update={"inbox": config.inbox.model_copy(update={"settle_seconds": 3600})})

@@ -17,6 +17,7 @@ from api.health.endpoints import router as health
 from api.jobs.endpoints import router as jobs
 from api.jobs.following import router as following
 from api.jobs.ordering import router as ordering
+from api.jobs.streams import OpenStreams
 from api.middleware import RequestContext
 from api.objects.endpoints import router as objects
 from api.openapi import DESCRIPTION, TAGS, document, operation_id
@@ -95,7 +96,8 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         closing.push_async_callback(_ended, listening)
         closing.push_async_callback(reader.close)
         slots = anyio.Semaphore(database_slots(settings))
-        yield Services(settings, database, reader, KeyCheck(reader), store, feed, slots)
+        streams = OpenStreams(settings.api.event_streams_per_workspace)
+        yield Services(settings, database, reader, KeyCheck(reader), store, feed, slots, streams)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -15,6 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from api.jobs.streams import OpenStreams
 from audiomill.accounts.key_check import KeyCheck
 from audiomill.accounts.keys import Principal
 from audiomill.database.connection import Database
@@ -39,6 +40,7 @@ class Services:
     store: ObjectStore
     feed: JobFeed
     slots: anyio.Semaphore
+    streams: OpenStreams
 
 
 def database_slots(settings: Settings) -> int:

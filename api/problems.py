@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from audiomill import errors
 
@@ -34,6 +35,7 @@ STATUS: dict[type[errors.AudiomillError], int] = {
     errors.BadRequest: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.QuotaExceeded: 429,
     errors.Unauthorized: 401,
     errors.EngineUnavailable: 422,
     errors.QualityRejected: 422,
@@ -52,6 +54,8 @@ STATUS_BY_CODE = {
     "url_invalid": 403,
     "url_expired": 403,
     "media_type_mismatch": 415,
+    # Waiting does not help here, as it does with other quotas: something must be deleted.
+    "workspace_full": 403,
 }
 """Where the code says more than the class. A signed URL is no login: 403, so that no client asks for a key."""
 
@@ -205,7 +209,22 @@ async def _from_http(request: Request, error: Exception) -> JSONResponse:
         405: f"This address does not answer {request.method}.",
     }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
     code = phrase.lower().replace(" ", "_").replace("-", "_")
-    return problem(request.scope, status=error.status_code, code=code, detail=detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route at the address; each method is a route of its own.
+        headers["Allow"] = ", ".join(sorted(_methods(request))) or headers.get("Allow", "")
+    return problem(request.scope, status=error.status_code, code=code, detail=detail, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What the document says of the address."""
+    paths = request.app.openapi()["paths"].items()
+    return {
+        method.upper()
+        for path, operations in paths
+        if compile_path(path)[0].match(request.scope["path"])
+        for method in operations
+    }
 
 
 def install(app: FastAPI) -> None:

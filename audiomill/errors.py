@@ -9,6 +9,7 @@ AudiomillError
 │   ├── BadRequest             an order that makes no sense: unknown recipe, bad parameter
 │   ├── NotFound               no such thing in this workspace
 │   ├── Conflict               the thing is in a state that forbids it; an idempotency key used for something else
+│   ├── QuotaExceeded          more than this installation gives a workspace: space, uploads, streams
 │   ├── Unauthorized           no key, or a key that is unknown or revoked
 │   ├── EngineUnavailable      nothing that can run here serves the order; names what is missing
 │   └── QualityRejected        the result did not pass the quality gate
@@ -79,6 +80,12 @@ class Conflict(CustomerError):
     """The state of the thing forbids it."""
 
     default_code = "conflict"
+
+
+class QuotaExceeded(CustomerError):
+    """More than this installation gives a workspace."""
+
+    default_code = "quota_exceeded"
 
 
 class Unauthorized(CustomerError):

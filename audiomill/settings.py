@@ -186,6 +186,7 @@ class ApiSettings(BaseModel):
     max_connections: Positive = Field(
         512, description="connections at a time, event streams among them; more are answered 503"
     )
+    event_streams_per_workspace: Positive = Field(100, description="event streams of one workspace at a time")
     cors_origins: list[str] = Field(
         default_factory=list, description="web origins whose pages may call the API with a key; default: none"
     )

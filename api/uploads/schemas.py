@@ -24,7 +24,16 @@ class NewUpload(BaseModel):
     content_type: Annotated[MediaType, Field(description="media type; must be sent with the bytes")] = (
         "application/octet-stream"
     )
-    size_bytes: Annotated[int, Field(strict=True, ge=0, lt=2**63, description="exact size; nothing else is taken")]
+    size_bytes: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,  # that an empty file is no use is said in words of its own
+            lt=2**53,
+            description="exact size; nothing else is taken",
+            json_schema_extra={"minimum": 1},
+        ),
+    ]
 
 
 class Upload(BaseModel):

@@ -8,7 +8,7 @@ first read, notifications during a read cause another one, and after a lost conn
 import asyncio
 import weakref
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import structlog
 
@@ -102,7 +102,7 @@ class JobFeed:
             )
         return topic
 
-    async def follow(self, topic: Topic, after: int) -> AsyncIterator[EventView]:
+    async def follow(self, topic: Topic, after: int) -> AsyncGenerator[EventView, None]:
         """The events after that number, in order, each once, as they come; ends after the one that ends the job."""
         topic.followers += 1
         try:

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from sqlalchemy import event, make_url, text
 from sqlalchemy.orm import Session
 
+from api.jobs import streams
+from audiomill.accounts.keys import authenticate, revoke_key
 from audiomill.database.connection import Database
 from audiomill.database.embedded import EmbeddedServer
 from audiomill.jobs.transitions import transition
@@ -192,6 +194,57 @@ def test_clients_that_leave_leave_nothing_behind(client: httpx.Client, app: Fast
     until(lambda: followers() == 0)
     # Cancelled streams are part of reference cycles: their memory goes with the next collection.
     until(lambda: gc.collect() >= 0 and job_id not in feed._topics)
+
+
+def test_a_stream_ends_with_its_key(
+    new_client: Callable[[str], httpx.Client], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "KEY_CHECK_SECONDS", 0.2)
+    client = new_client("leaving")
+    job_id = ordered(client)
+    with ThreadPoolExecutor(1) as pool, client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        reading = pool.submit(lambda: list(stream.iter_lines()))
+        time.sleep(1)
+        assert not reading.done(), "it ended though its key holds"
+        with database.session() as session:
+            principal = authenticate(session, client.headers["Authorization"].removeprefix("Bearer "))
+            revoke_key(session, workspace_id="leaving", key_id=principal.key_id)
+        assert "event: queued" in reading.result(20)
+    assert client.get(f"/v1/jobs/{job_id}/events").status_code == 401
+
+
+def test_a_busy_stream_ends_with_its_key_too(
+    new_client: Callable[[str], httpx.Client], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event is there before it is time to ask."""
+    monkeypatch.setattr(streams, "KEY_CHECK_SECONDS", 0.2)
+    client = new_client("hurrying")
+    job_id = ordered(client)
+    with ThreadPoolExecutor(1) as pool, client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        reading = pool.submit(lambda: list(stream.iter_lines()))
+        with database.session() as session:
+            principal = authenticate(session, client.headers["Authorization"].removeprefix("Bearer "))
+            revoke_key(session, workspace_id="hurrying", key_id=principal.key_id)
+        work_off(database, job_id, pause_seconds=0.1)
+        assert "event: complete" not in reading.result(20)
+
+
+def test_a_workspace_has_so_many_streams(
+    client: httpx.Client, stranger: httpx.Client, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.services.streams, "_most", 2)
+    address = f"/v1/jobs/{ordered(client)}/events"
+    until(lambda: not app.state.services.streams._open)
+    with client.stream("GET", address) as first, client.stream("GET", address) as second:
+        lines = [stream.iter_lines() for stream in (first, second)]
+        assert all(next(each) for each in lines)
+        refused = client.get(address)
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+        with stranger.stream("GET", f"/v1/jobs/{ordered(stranger)}/events") as other:
+            assert other.status_code == 200
+    until(lambda: not app.state.services.streams._open)
+    with client.stream("GET", address) as again:
+        assert again.status_code == 200
 
 
 def until(true: Callable[[], bool]) -> None:

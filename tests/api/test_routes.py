@@ -172,6 +172,19 @@ def test_unknown_addresses_and_methods_are_problems(client: httpx.Client) -> Non
         assert (refused.status_code, refused.json()["status"]) == (status, status)
 
 
+def test_all_methods_of_an_address_are_named(client: httpx.Client) -> None:
+    for address, methods in (
+        ("/v1/jobs", "GET, POST"),
+        ("/v1/jobs/job_x", "DELETE, GET"),
+        ("/v1/jobs/job_x/outputs/a.txt", "GET"),
+        ("/v1/objects/x", "GET, HEAD, OPTIONS, PUT"),
+        ("/v1/uploads", "POST"),
+    ):
+        refused = client.patch(address)
+        assert (refused.status_code, refused.headers["Allow"]) == (405, methods)
+    assert client.post("/openapi.json").headers["Allow"]
+
+
 def test_answers_carry_safe_headers(client: httpx.Client) -> None:
     for address in ("/v1/recipes", "/nowhere", "/healthz"):
         headers = client.get(address, headers={"Origin": "https://elsewhere.example"}).headers

@@ -49,8 +49,8 @@ def test_the_local_store_serves_a_file_as_what_its_receipt_says(tmp_path: Path) 
 
 
 def test_nobody_else_says_them() -> None:
-    # Not `application/json`, which is what requests and answers are whatever the files; schemas.py holds examples.
-    words = {media_type.partition(";")[0] for media_type in MEDIA_TYPES.values()} - {"application/json"}
+    # Not what requests and answers themselves are, whatever the files; schemas.py holds examples.
+    words = {media_type.partition(";")[0] for media_type in MEDIA_TYPES.values()} - {"application/json", "text/plain"}
     pattern = re.compile("|".join(re.escape(f'"{word}') for word in [*words, RECEIPT_SUFFIX]))
     said = [
         (str(path.relative_to(ROOT)), found)

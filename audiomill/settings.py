@@ -35,7 +35,13 @@ class DatabaseSettings(BaseModel):
     direct_url: str | None = Field(
         None, description="the same database past PgBouncer, whose transaction mode hears no LISTEN; default: `url`"
     )
-    pool_size: Positive = Field(8, description="connections kept by one process")
+    pool_size: Positive = Field(8, description="connections kept by one process; it opens twice as many at most")
+    connect_timeout_seconds: Annotated[int, Field(ge=2)] = Field(
+        10, description="how long connecting to the server may take"
+    )
+    silence_seconds: Annotated[int, Field(ge=6)] = Field(
+        30, description="a connection whose server's machine is silent for so long is given up (TCP keepalive)"
+    )
     prepared_statements: bool = Field(True, description="set to false behind PgBouncer in transaction mode")
 
 

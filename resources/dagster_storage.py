@@ -22,10 +22,12 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import Engine, create_engine, make_url
 
+from audiomill.database.capacity import DAGSTER_CONNECTIONS
+
 KEPT_CONNECTIONS: Final = 4
 """What a process keeps open between queries. The one used last is used again, so that few are ever opened."""
 
-MOST_CONNECTIONS: Final = 8
+MOST_CONNECTIONS: Final = DAGSTER_CONNECTIONS
 """Of one process: more threads than that wait for each other, up to half a minute."""
 
 RECYCLED_SECONDS: Final = 1800

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from audiomill.database.capacity import steady
 from audiomill.database.embedded import ensure_server
 from audiomill.errors import ConfigurationError, DatabaseUnavailable
 from audiomill.settings import Settings
@@ -17,19 +18,19 @@ DAGSTER_DATABASE = "dagster"
 
 def database_url(settings: Settings) -> str:
     """`postgresql://…` of audiomill's own database; starts the embedded server if that is the one."""
-    return settings.database.url or ensure_server(settings).url(APPLICATION_DATABASE)
+    return steady(settings.database.url or ensure_server(settings).url(APPLICATION_DATABASE), settings)
 
 
 def dagster_database_url(settings: Settings) -> str:
     """`postgresql://…` of Dagster's database. Raises ConfigurationError when only half is configured."""
     if settings.database.url is None:
-        return ensure_server(settings).url(DAGSTER_DATABASE)
+        return steady(ensure_server(settings).url(DAGSTER_DATABASE), settings)
     if settings.database.dagster_url is None:
         raise ConfigurationError(
             "AUDIOMILL_DATABASE__URL is set but AUDIOMILL_DATABASE__DAGSTER_URL is not: "
             "Dagster needs a database of its own."
         )
-    return settings.database.dagster_url
+    return steady(settings.database.dagster_url, settings)
 
 
 class Database:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psutil
 
 from audiomill.data_dir import make_private
+from audiomill.database.capacity import connections_needed
 from audiomill.errors import DatabaseUnavailable
 from audiomill.settings import Settings
 
@@ -118,7 +119,7 @@ def ensure_server(settings: Settings) -> EmbeddedServer:
             return server
         _forget_dead_owner(directory)
         deadline = time.monotonic() + START_SECONDS
-        _start(directory, deadline)
+        _start(directory, deadline, connections_needed(settings))
         while (server := running_server(settings)) is None:
             if time.monotonic() > deadline or not _starting(directory):
                 raise _not_started(directory)
@@ -127,7 +128,7 @@ def ensure_server(settings: Settings) -> EmbeddedServer:
     return server
 
 
-def _start(directory: Path, deadline: float) -> None:
+def _start(directory: Path, deadline: float, connections: int) -> None:
     """Start the library's PostgreSQL by its own programs.
 
     Not by the library's `get_server`: as root it opens every folder above for reading by all, and where the path is
@@ -163,7 +164,7 @@ def _start(directory: Path, deadline: float) -> None:
             # Of an earlier start that was given up: it replays its log.
             return
         # Who may connect is said by the socket's folder and mode: there is no password, and no port.
-        options = f'-h "" -k "{sockets}" -c unix_socket_permissions=0700'
+        options = f'-h "" -k "{sockets}" -c unix_socket_permissions=0700 -c max_connections={connections}'
         seconds = max(1, int(deadline - time.monotonic()))
         arguments = ("-w", "-t", str(seconds), "-o", options, "-l", str(directory / "log"), "-D", str(directory))
         run("pg_ctl", (*arguments, "start"))

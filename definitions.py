@@ -22,6 +22,7 @@ from sensors.reaper import reaper
 from sensors.retention import retention
 from sensors.retirement import retirement
 from sensors.run_ends import run_cancelled, run_failure
+from sensors.scratch import scratch
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
@@ -34,7 +35,18 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     return Definitions(
         assets=[recordings, transcripts, speech, transcript_words],
         jobs=[*batch_jobs, daily_tables],
-        sensors=[inbox, intake, batching, run_failure, run_cancelled, reaper, retirement, retention, availability],
+        sensors=[
+            inbox,
+            intake,
+            batching,
+            run_failure,
+            run_cancelled,
+            reaper,
+            retirement,
+            retention,
+            availability,
+            scratch,
+        ],
         schedules=[daily_tables_schedule],
         # A process per op would load a model per op, and start three interpreters for one batch.
         executor=in_process_executor,

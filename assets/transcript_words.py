@@ -1,6 +1,5 @@
 """Transcript words: one row a word, by day of completion (UTC), as Parquet in the object store. What analysts read."""
 
-import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -20,12 +19,13 @@ from audiomill.database.connection import Database
 from audiomill.errors import NotFound
 from audiomill.formats import media_type_of
 from audiomill.jobs.tables import FinishedTranscript, finished_transcripts
+from audiomill.scratch import run_scratch
 from audiomill.storage.keys import table_key
 from audiomill.storage.store import ObjectStore
 from audiomill.transcripts import Transcript
 from audiomill.transcripts.formats import parse_json
 from ops.discretion import discreet
-from resources import DatabaseResource, StoreResource
+from resources import DatabaseResource, SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,15 +48,15 @@ ROW_GROUP = 50_000
 )
 @discreet
 def transcript_words(
-    context: AssetExecutionContext, database: DatabaseResource, store: StoreResource
+    context: AssetExecutionContext, database: DatabaseResource, store: StoreResource, settings: SettingsResource
 ) -> MaterializeResult[None]:
     """Write the day's table anew, whole: a day without transcripts gives an empty table with the same columns.
 
     Today's partition may be made too, and again; it holds what is finished by then.
     """
     day = date.fromisoformat(context.partition_key)
-    with tempfile.TemporaryDirectory(prefix="audiomill-words-") as folder:
-        path = Path(folder) / f"{TABLE}.parquet"
+    with run_scratch(settings.get().data_dir, context.run.run_id) as folder:
+        path = folder / f"{TABLE}.parquet"
         transcripts, rows, missing = write_words(database.get(), store.get(), day, path)
         size_bytes = path.stat().st_size
         store.get().put_file(table_key(TABLE, day.isoformat()), path, media_type=media_type_of(path.name))

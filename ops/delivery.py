@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import rfc8785
@@ -19,14 +20,17 @@ from audiomill.storage.keys import artifact_key as artifact_object_key
 from audiomill.storage.keys import output_key
 from ops.prepared import Payload, Prepared, Result
 
+Content = bytes | Path
+"""Bytes, or a file that holds them: hours of sound are never whole in memory."""
+
 
 @dataclass(frozen=True)
 class Made:
-    """A result ready to be delivered. `artifact` is the bytes of its stored form, whose suffix has a dot."""
+    """A result ready to be delivered. `artifact` is its stored form, whose suffix has a dot; sound comes in files."""
 
-    artifact: bytes
+    artifact: Content
     artifact_suffix: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, Content]
     checks: Sequence[Check]
     recording_seconds: float | None
     audio_seconds: float
@@ -63,7 +67,7 @@ def deliver(
 ) -> ItemResult:
     """Store the artifact, the files and their receipts. Nothing is visible to the customer before it is recorded."""
     item = prepared.item
-    sha256 = hashlib.sha256(made.artifact).hexdigest()
+    sha256 = _sha256(made.artifact)
     artifact = ArtifactRecord(
         key=prepared.artifact_key,
         object_key=artifact_object_key(
@@ -82,10 +86,10 @@ def deliver(
         },
     )
     if prepared.known is None:
-        store.put_bytes(artifact.object_key, made.artifact)
+        _store(store, artifact.object_key, made.artifact)
     outputs: list[OutputRecord] = []
-    for name, data in made.files.items():
-        written = _put(store, prepared, name, data)
+    for name, content in made.files.items():
+        written = _put(store, prepared, name, content)
         receipt = sign(_receipt(identity, prepared, made, written, processing_seconds), key)
         outputs += [written, _put(store, prepared, name + RECEIPT_SUFFIX, receipt)]
     return ItemResult(
@@ -98,12 +102,27 @@ def deliver(
     )
 
 
-def _put(store: ObjectStore, prepared: Prepared[Payload, Result], name: str, data: bytes) -> OutputRecord:
+def _put(store: ObjectStore, prepared: Prepared[Payload, Result], name: str, content: Content) -> OutputRecord:
     item, media_type = prepared.item, media_type_of(name)
     # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
     key = output_key(item.workspace_id, item.job_id, 1, prepared.attempt, name)
-    store.put_bytes(key, data, media_type=media_type)
-    return OutputRecord(name, key, media_type, len(data), hashlib.sha256(data).hexdigest())
+    _store(store, key, content, media_type=media_type)
+    size_bytes = content.stat().st_size if isinstance(content, Path) else len(content)
+    return OutputRecord(name, key, media_type, size_bytes, _sha256(content))
+
+
+def _store(store: ObjectStore, key: str, content: Content, *, media_type: str = "application/octet-stream") -> None:
+    if isinstance(content, Path):
+        store.put_file(key, content, media_type=media_type)
+    else:
+        store.put_bytes(key, content, media_type=media_type)
+
+
+def _sha256(content: Content) -> str:
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _receipt(

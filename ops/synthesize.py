@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import cast
 
 from audiomill.audio.decode import decode
-from audiomill.audio.encode import encode
+from audiomill.audio.encode import encode_file
 from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.speaking import least_seconds, speech_too_long
 from audiomill.engines.protocols import Engine, Progress, Speech, TextToSpeech
 from audiomill.errors import AudiomillError
 from audiomill.jobs.inputs import check_text
@@ -32,6 +33,9 @@ class Synthesizing:
         sha256 = fetch_input(bench.store, item, path, bench.settings)
         text = read_text(path, item.filename)
         check_text(text, bench.settings)
+        params = SynthesizeParameters.model_validate(item.parameters)
+        if least_seconds(text, rate_wpm=params.rate_wpm) > bench.settings.limits.max_seconds:
+            raise speech_too_long(bench.settings.limits.max_seconds)
         key = making_key(item.workspace_id, item.stage, bench.engine.identity, sha256, item.parameters)
         stored = bench.known(key)
         known = None
@@ -42,7 +46,7 @@ class Synthesizing:
             item=item,
             attempt=attempt,
             payload=text,
-            group=SynthesizeParameters.model_validate(item.parameters).model_copy(update={"formats": ("wav",)}),
+            group=params.model_copy(update={"formats": ("wav",)}),
             seconds=estimated_seconds(
                 filename=item.filename, size_bytes=item.size_bytes, characters=len(text), kind="text"
             ),
@@ -57,7 +61,12 @@ class Synthesizing:
     ) -> list[Speech | AudiomillError]:
         """One call. All of a group have the same parameters."""
         params = SynthesizeParameters.model_validate(group[0].item.parameters)
-        return cast("TextToSpeech", engine).synthesize([prepared.payload for prepared in group], params, progress)
+        return cast("TextToSpeech", engine).synthesize(
+            [prepared.payload for prepared in group],
+            params,
+            progress,
+            longest_seconds=self._bench.settings.limits.max_seconds,
+        )
 
     def finish(self, engine: Engine, prepared: Prepared[str, Speech], result: Speech, seconds: float) -> Finished:
         """Judge, encode, store. Raises QualityRejected."""
@@ -66,17 +75,17 @@ class Synthesizing:
         require(checks)
         # Every file is encoded from the 16-bit sound that is stored, so that a job that finds the artifact of an
         # earlier one delivers the same bytes.
-        artifact = encode(result.audio, "wav").data
         stored = prepared.folder / "speech.wav"
-        stored.write_bytes(artifact)
+        encode_file(result.audio, "wav", stored)
         sound = decode(stored, limits=self._bench.settings.limits).audio
+        files = {form: prepared.folder / f"speech.{form}" for form in dict.fromkeys(params.formats)}
+        for form, path in files.items():
+            if path != stored:
+                encode_file(sound, form, path)
         made = Made(
-            artifact=artifact,
+            artifact=stored,
             artifact_suffix=".wav",
-            files={
-                f"speech.{form}": artifact if form == "wav" else encode(sound, form).data
-                for form in dict.fromkeys(params.formats)
-            },
+            files={path.name: path for path in files.values()},
             checks=checks,
             recording_seconds=None,
             audio_seconds=sound.seconds,

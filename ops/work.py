@@ -14,6 +14,7 @@ from audiomill.errors import LeaseLost, NotFound, OperatorError, StorageUnavaila
 from audiomill.formats import media_type_of
 from audiomill.jobs.leases import Claim
 from audiomill.receipts import SigningKey, signing_key
+from audiomill.scratch import run_scratch, sweep
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
@@ -74,17 +75,22 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
         claim = lease_of(context, database, settings, stage=stage)
         config, objects = settings.get(), store.get()
         _say_what_can_run(engines, database)
+        sweep(config.data_dir)
         if claim.items:
             resource_class = cast("ResourceClass", claim.resource_class)
             with Recorder(database.get(), claim, config) as recorder:
                 try:
-                    with engines.use(claim.engine, claim.model, resource_class) as engine:
+                    with (
+                        run_scratch(config.data_dir, context.run_id) as scratch,
+                        engines.use(claim.engine, claim.model, resource_class) as engine,
+                    ):
                         bench = Bench(engine, objects, signing_key(config), config, recorder)
                         pictures = work_off(
                             claim,
                             make(bench),
                             engine,
                             recorder,
+                            scratch,
                             only_this=lambda error: _is_about_one_item(error, objects),
                         )
                     _store_picture(objects, claim, pictures)

@@ -5,21 +5,20 @@ The same text and parameters give the same samples, whatever was spoken before a
 """
 
 import difflib
-import io
+import math
 import re
-import tempfile
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
-from audiomill.audio import Audio
+from audiomill.audio.spool import Spool
 from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.speaking import speech_too_long
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.espeak_library import EVENT_WORD, Event, Voice, data_folder, session, version, voices
@@ -33,9 +32,6 @@ log = structlog.get_logger(__name__)
 
 CHUNK_CHARACTERS = 2000
 """Spoken in one call into C at most: a minute or two of speech, some 0.2 s of work; between calls a run can stop."""
-
-IN_MEMORY_CHARACTERS = 20_000
-"""Longer texts (over 20 minutes of speech) are spoken into a temporary file and mapped from there."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟][\"'”’)\]]*\s+|\n\s*\n\s*|[。！？]")
 _WORD = re.compile(r"\S+")
@@ -84,33 +80,45 @@ class Espeak:
         """Nothing is kept."""
 
     def synthesize(
-        self, texts: Sequence[str], params: SynthesizeParameters, progress: Progress | None = None
+        self,
+        texts: Sequence[str],
+        params: SynthesizeParameters,
+        progress: Progress | None = None,
+        *,
+        longest_seconds: float = math.inf,
     ) -> list[Speech | AudiomillError]:
         """Speak each text.
 
-        An item's error is BadInput with code empty_text, control_characters, nothing_to_speak or no_voice.
+        An item's error is BadInput with code empty_text, control_characters, nothing_to_speak or no_voice, or
+        LimitExceeded (speech_too_long).
         """
         results: list[Speech | AudiomillError] = []
         for index, text in enumerate(texts):
             try:
-                results.append(self._speak(text, params, index, progress))
+                told = partial(progress, index) if progress is not None else None
+                results.append(self._speak(text, params, longest_seconds, told))
             except CustomerError as error:
                 results.append(error)
         return results
 
-    def _speak(self, text: str, params: SynthesizeParameters, index: int, progress: Progress | None) -> Speech:
+    def _speak(
+        self, text: str, params: SynthesizeParameters, longest_seconds: float, progress: Callable[[float], None] | None
+    ) -> Speech:
         check_text(text)
         voice = choose_voice(params.language, params.voice)
         starts: list[tuple[int, int]] = []
         words: list[Word] = []
-        with tempfile.TemporaryFile() if len(text) > IN_MEMORY_CHARACTERS else io.BytesIO() as sound:
+        with Spool() as spool:
             written = 0
+            rate = 0
 
             def keep(block: bytes) -> None:
                 nonlocal written
-                samples = np.frombuffer(block, np.int16).astype(np.float32) / 32768
-                sound.write(samples.tobytes())
+                samples = np.frombuffer(block, np.int16).astype(np.float32) / np.float32(32_768)
                 written += len(samples)
+                if written > longest_seconds * rate:
+                    raise speech_too_long(longest_seconds)
+                spool.write(samples[:, None])
 
             with session() as library, self._budget.take(1):
                 rate = library.sample_rate_hz
@@ -121,23 +129,15 @@ class Espeak:
                     starts += [(start, before)]
                     words += word_times(chunk, events, before, written, rate)
                     if progress is not None:
-                        progress(index, (start + len(chunk)) / len(text))
-            samples = _read(sound)
-        if not words or not np.any(samples):
+                        progress((start + len(chunk)) / len(text))
+            audio = spool.finish(rate)
+        if not words or not np.any(audio.samples):
             raise BadInput(
                 "The text has nothing that espeak-ng can speak: no letters, digits or symbols that its voice "
                 f"{voice.name!r} knows.",
                 code="nothing_to_speak",
             )
-        return Speech(Audio(samples.reshape(1, -1), rate), tuple(words))
-
-
-def _read(sound: IO[bytes]) -> NDArray[np.float32]:
-    """All samples: a view of the buffer, or a read-only map of the file, which lives on until the map goes."""
-    if isinstance(sound, io.BytesIO):
-        return np.frombuffer(sound.getvalue(), np.float32)
-    sound.flush()
-    return np.memmap(sound, np.float32, mode="r")
+        return Speech(audio, tuple(words))
 
 
 def check_text(text: str) -> None:

@@ -1,5 +1,6 @@
 """What an engine is: one protocol per task. Lists in, lists out, so that batching is the normal case."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,17 @@ class TextToSpeech(Engine, Protocol):
     """Speaks."""
 
     def synthesize(
-        self, texts: Sequence[str], params: SynthesizeParameters, progress: Progress | None = None
+        self,
+        texts: Sequence[str],
+        params: SynthesizeParameters,
+        progress: Progress | None = None,
+        *,
+        longest_seconds: float = math.inf,
     ) -> list[Speech | AudiomillError]:
-        """One result per text, in order: Speech, or the error of that item alone. Raises EngineFailed as above."""
+        """One result per text, in order: Speech, or the error of that item alone. Raises EngineFailed as above.
+
+        A text whose speech becomes longer than `longest_seconds` is given up there and then (`speech_too_long`).
+        """
         ...
 
 

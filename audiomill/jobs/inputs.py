@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from audiomill.catalogue.speaking import least_seconds
 from audiomill.database.tables import Upload
 from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound
 from audiomill.formats import media_type_of
@@ -148,7 +149,7 @@ def text_input(*, workspace_id: str, text: str, settings: Settings, filename: st
     data = text.encode()
     sha256 = hashlib.sha256(data).hexdigest()
     key = text_key(workspace_id, sha256)
-    return InputObject(key, sha256, len(data), display_name(filename), sha256, len(text), "text")
+    return InputObject(key, sha256, len(data), display_name(filename), sha256, len(text), "text", least_seconds(text))
 
 
 def store_text(store: ObjectStore, given: InputObject, text: str) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.capabilities import Capability, capability, validated
-from audiomill.catalogue.parameters import Parameters
+from audiomill.catalogue.parameters import Parameters, SynthesizeParameters
 from audiomill.catalogue.recipes import recipe
+from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.tables import Job, JobEvent, Recording, Submission, WorkItem, Workspace
 from audiomill.errors import BadRequest, Conflict, LimitExceeded, NotFound
@@ -30,7 +31,8 @@ Source = Literal["inbox", "api", "operator", "schedule"]
 class InputObject:
     """An object of the store that is to be worked on. `characters` of a text, where known.
 
-    kind: what it is, where that is known without reading it.
+    kind: what it is, where that is known without reading it. least_spoken_seconds: what the speech of a text lasts at
+    least, at the reference rate, where known.
     """
 
     key: str
@@ -40,6 +42,7 @@ class InputObject:
     sha256: str | None = None
     characters: int | None = None
     kind: Literal["audio", "text"] | None = None
+    least_spoken_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,7 @@ def _resolved(session: Session, jobs: Sequence[NewJob], settings: Settings) -> l
         if cache_key not in known:
             known[cache_key] = engine_for(session, new.recipe, new.parameters)
         _refuse_wrong_kind(new, known[cache_key][0])
+        _check_speech(new.input, known[cache_key][1], settings)
         orders.append(_Order(new, *known[cache_key]))
     return orders
 
@@ -229,6 +233,14 @@ def engine_for(
     first_stage = STAGES[ordered.stages[0]]
     choice = choose(session, task=first_stage.task, parameters=parameters)
     return ordered, parameters.model_copy(update={"engine": choice.engine, "model": choice.model}), choice
+
+
+def _check_speech(given: InputObject, parameters: Parameters, settings: Settings) -> None:
+    """Raises LimitExceeded for a text whose speech would be too long."""
+    if isinstance(parameters, SynthesizeParameters) and given.least_spoken_seconds is not None:
+        longest = settings.limits.max_seconds
+        if given.least_spoken_seconds * REFERENCE_RATE_WPM / parameters.rate_wpm > longest:
+            raise speech_too_long(longest)
 
 
 def recording_too_large(filename: str, size_bytes: int, settings: Settings) -> LimitExceeded:

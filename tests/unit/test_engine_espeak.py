@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from audiomill.catalogue.parameters import SynthesizeParameters
-from audiomill.engines import espeak
+from audiomill.catalogue.speaking import least_seconds
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.espeak import Espeak, choose_voice, chunks
 from audiomill.engines.espeak_library import voices
 from audiomill.engines.protocols import Speech
-from audiomill.errors import BadInput, EngineUnavailable
+from audiomill.errors import BadInput, EngineUnavailable, LimitExceeded
 
 TEXTS = ("The cat sat on the mat.", "Is it really raining in Berlin today?", "99 bottles of beer.")
 
@@ -169,7 +169,7 @@ def test_line_breaks_and_emoji_are_text(engine):
 
 def test_long_texts_are_spoken_in_chunks_from_a_file(engine, monkeypatch):
     text = "This is sentence number five. " * 200
-    monkeypatch.setattr(espeak, "IN_MEMORY_CHARACTERS", 100)
+    monkeypatch.setattr("audiomill.audio.spool.IN_MEMORY_BYTES", 10_000)
     shares = []
     speech = engine.synthesize([text], SynthesizeParameters(rate_wpm=450), lambda _, share: shares.append(share))[0]
     assert isinstance(speech.audio.samples, np.memmap)
@@ -215,3 +215,49 @@ def test_models_and_gpus_are_refused(engine):
 def test_identity_names_the_library(engine):
     assert engine.identity.version.startswith("1.5")
     assert len(engine.identity.model_sha256) == 64
+
+
+class TestLength:
+    """A text is no recording: how long its speech is has to be known before, or found while speaking."""
+
+    def test_speaking_stops_at_the_limit(self, engine):
+        heard = []
+        text = "W.\n\n" * 4_000  # an hour and more, each letter a paragraph of its own
+        result, good = engine.synthesize(
+            [text, TEXTS[0]],
+            SynthesizeParameters(),
+            lambda index, share: heard.append((index, share)),
+            longest_seconds=60,
+        )
+        assert isinstance(result, LimitExceeded)
+        assert result.code == "speech_too_long"
+        assert "Split it into several texts" in str(result)
+        assert max((share for index, share in heard if index == 0), default=0) < 0.5, "it was given up soon"
+        assert not isinstance(good, Exception)
+
+    def test_much_speech_of_few_letters_lies_in_a_file(self, engine):
+        """Memory is counted in samples: 20,000 characters of single letters are hours."""
+        speech = engine.synthesize(["W.\n\n" * 1_000], SynthesizeParameters())[0]
+        assert speech.audio.samples.nbytes > 64 * 1024**2
+        assert isinstance(speech.audio.samples, np.memmap)
+
+    @pytest.mark.parametrize("rate", [80, 175, 450])
+    @pytest.mark.parametrize("language", ["en-us", "de", "es", "fr-fr", "pl", "ru", "cmn", "ja", "hi", "ar"])
+    def test_the_least_is_less_than_it_takes_and_not_by_far(self, engine, language, rate):
+        text = PROSE[language] * 5
+        speech = engine.synthesize([text], SynthesizeParameters(language=language, rate_wpm=rate))[0]
+        assert 0.25 * speech.audio.seconds < least_seconds(text, rate_wpm=rate) < speech.audio.seconds
+
+
+PROSE = {
+    "en-us": "The committee decided yesterday that the new road would be built in spring, and nobody was surprised. ",
+    "de": "Der Ausschuss hat gestern beschlossen, die neue Straße erst im Frühjahr zu bauen. ",
+    "es": "El comité decidió ayer construir la nueva carretera en primavera, a las 10 de la mañana. ",
+    "fr-fr": "Le comité a décidé hier de construire la nouvelle route au printemps, et personne ne fut surpris. ",
+    "pl": "Komitet postanowił wczoraj zbudować nową drogę dopiero na wiosnę. ",
+    "ru": "Комитет вчера решил построить новую дорогу только весной. ",
+    "cmn": "委员会昨天决定春天再修建新路。",
+    "ja": "いいんかいはきのうあたらしいみちをはるにつくることをきめました。",
+    "hi": "समिति ने कल नई सड़क को वसंत में बनाने का निर्णय लिया। ",
+    "ar": "قررت اللجنة أمس بناء الطريق الجديد في الربيع. ",
+}

@@ -101,6 +101,11 @@ def test_the_same_object_in_two_orders_is_one_recording(database: Database, sett
         (NewJob("synthesize", {}, InputObject("k", "v", 1, "f", kind="audio")), BadRequest, "wrong_kind_of_input"),
         (NewJob("transcribe", {"engine": "magic"}, InputObject("k", "v", 1, "f")), EngineUnavailable, "unknown_engine"),
         (NewJob("transcribe", {}, InputObject("k", "v", 6 * 1024**3, "f")), LimitExceeded, "recording_too_large"),
+        (
+            NewJob("synthesize", {"rate_wpm": 80}, InputObject("k", "v", 9, "f", None, 9, "text", 20_000.0)),
+            LimitExceeded,
+            "speech_too_long",
+        ),
     ],
 )
 def test_what_cannot_be_ordered(

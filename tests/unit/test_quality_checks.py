@@ -10,6 +10,7 @@ from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.espeak import Espeak
 from audiomill.engines.protocols import Speech
+from audiomill.engines.voice_activity import speech_spans
 from audiomill.errors import QualityRejected
 from audiomill.quality import REJECTING, Check, judge_speech, judge_transcript, require
 from audiomill.quality.transcripts import looped_words
@@ -256,3 +257,20 @@ def test_only_the_named_checks_reject():
     with pytest.raises(QualityRejected, match="broken") as failure:
         require([Check("clipping", False, 1, 0, "loud"), Check("broken_speech", False, 1, 0, "broken")])
     assert failure.value.code == "broken_speech"
+
+
+class TestNobodySpeaks:
+    """The voice detector takes the first quarter of a second of many sounds for a voice."""
+
+    @pytest.mark.parametrize("hz", [110, 130, 220, 240])
+    def test_a_tone_is_nobody(self, hz):
+        place = np.arange(160_000) / 16_000
+        buzz = Audio((0.3 * ((place * hz) % 1 - 0.5))[None].astype("f4"), 16_000)
+        [check] = [one for one in judge_transcript(transcript("", 10), buzz) if one.name == "no_speech"]
+        assert check.reason == "No speech was found: there is sound in the recording, but nobody seems to speak."
+
+    def test_real_recordings_whose_only_voice_was_their_beginning(self, recordings):
+        for name in ("two-voices-mix", "two-voices-source2"):
+            path = recordings / "speakers" / f"{name}.wav"
+            audio = decode(path, sample_rate_hz=16_000, mono=True, limits=LimitSettings()).audio
+            assert list(speech_spans(audio.samples[0])) == [], name

@@ -65,6 +65,10 @@ class LimitSettings(BaseModel):
     max_decoding_memory_bytes: Positive = Field(
         384 * 1024**2, description="memory that decoding one file may take, beyond what its process takes at rest"
     )
+    max_open_uploads: Positive = Field(
+        10_000, description="uploads of one workspace that are announced and whose URLs still hold"
+    )
+    max_open_upload_bytes: Positive = Field(500 * 1024**3, description="bytes that these may bring together")
     max_text_characters: Positive = Field(500_000, description="length of one text")
     max_jobs_per_submission: Positive = Field(
         1000, le=MOST_JOBS_PER_SUBMISSION, description="jobs that one request may order"

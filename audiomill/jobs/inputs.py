@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.catalogue.speaking import least_seconds
 from audiomill.database.tables import Upload
-from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound
+from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound, QuotaExceeded
 from audiomill.formats import media_type_of
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.submission import InputObject, recording_too_large
@@ -58,12 +58,13 @@ def create_upload(
     size_bytes: int,
     settings: Settings,
 ) -> UploadTicket:
-    """Announce an upload. Raises LimitExceeded, BadInput (empty)."""
+    """Announce an upload. Raises LimitExceeded, BadInput (empty), QuotaExceeded (`too_many_uploads`)."""
     name = display_name(filename)
     if size_bytes <= 0:
         raise BadInput(f"{name!r} is empty. Choose a file with something in it.", code="empty_file")
     if size_bytes > settings.limits.max_bytes:
         raise recording_too_large(name, size_bytes, settings)
+    _refuse_more_uploads(session, workspace_id, size_bytes, settings)
     upload_id = new_id("upl")
     key = upload_key(workspace_id, upload_id)
     seconds = settings.storage.signed_url_seconds
@@ -80,6 +81,27 @@ def create_upload(
     )
     signed = store.signed_put(key, seconds=seconds, size_bytes=size_bytes, media_type=content_type)
     return UploadTicket(upload_id, key, signed)
+
+
+def _refuse_more_uploads(session: Session, workspace_id: str, size_bytes: int, settings: Settings) -> None:
+    """Raises QuotaExceeded when the URLs that still hold are too many, or may bring too many bytes.
+
+    What is announced and never ordered is deleted some time later (retention), so this bounds it as well. Two that are
+    announced at the same moment may both be the last one: no lock is worth that.
+    """
+    limits = settings.limits
+    count, announced_bytes = session.execute(
+        select(func.count(), func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+            Upload.workspace_id == workspace_id, Upload.expires_at > func.clock_timestamp()
+        )
+    ).one()
+    if count >= limits.max_open_uploads or announced_bytes + size_bytes > limits.max_open_upload_bytes:
+        raise QuotaExceeded(
+            f"{count:,} uploads of {announced_bytes:,} bytes are announced and their URLs still hold; a workspace may "
+            f"have {limits.max_open_uploads:,} of {limits.max_open_upload_bytes:,} bytes. Wait until some have ended: "
+            f"a URL lives for {settings.storage.signed_url_seconds} seconds.",
+            code="too_many_uploads",
+        )
 
 
 def display_name(filename: str) -> str:

@@ -2,12 +2,14 @@
 
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Output
@@ -103,6 +105,29 @@ def test_announcements_have_limits(client: httpx.Client) -> None:
         assert (refused.status_code, refused.json()["code"]) == (status, code), body
 
 
+def test_announcements_that_are_open_are_bounded(
+    new_client: Callable[[str], httpx.Client],
+    stranger: httpx.Client,
+    settings: Settings,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = new_client("hoarder")
+    monkeypatch.setattr(settings.limits, "max_open_uploads", 3)
+    monkeypatch.setattr(settings.limits, "max_open_upload_bytes", 100)
+    for _ in range(2):
+        announce(client, 10)
+    body = {"filename": "a.wav", "size_bytes": 81}
+    refused = client.post("/v1/uploads", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_uploads")
+    announce(client, 80)
+    assert client.post("/v1/uploads", json={**body, "size_bytes": 1}).status_code == 429
+    announce(stranger)
+    with database.session() as session:
+        session.execute(text("UPDATE uploads SET expires_at = clock_timestamp() WHERE workspace_id = 'hoarder'"))
+    announce(client, 81)
+
+
 @pytest.mark.parametrize("filename", ["../../etc/passwd", "a\x00\nb.wav", "🎧" * 300 + ".wav", "C:\\music\\a.wav"])
 def test_odd_file_names_are_shown_tamed(client: httpx.Client, filename: str) -> None:
     upload = announce(client, filename=filename)
@@ -163,3 +188,50 @@ def test_an_output_is_fetched_by_a_url_that_does_one_thing(
     assert forged.status_code == 403
     store.delete(f"outputs/acme/{job['id']}/v1/transcript.txt")
     assert anonymous.get(url).status_code == 404
+
+
+def test_a_url_ends_and_cannot_be_bent(anonymous: httpx.Client, store: ObjectStore) -> None:
+    for key in ("outputs/acme/a.txt", "outputs/rival/a.txt"):
+        store.put_bytes(key, b"mine")
+    url = store.signed_get("outputs/acme/a.txt", seconds=1).url
+    other = store.signed_get("outputs/rival/a.txt", seconds=60).url
+    payload, stamp, signature = url.rpartition("/")[2].split(".")
+    bent = [
+        ".".join((other.rpartition("/")[2].split(".")[0], stamp, signature)),  # another object
+        ".".join((payload, other.rpartition("/")[2].split(".")[1][::-1], signature)),  # another time
+        f"{payload}.{stamp}",
+        f"{payload}.{stamp}.{signature[:-4]}",
+        "a" * 5000,
+        "%00",
+    ]
+    for token in bent:
+        refused = anonymous.get(f"/v1/objects/{token}")
+        assert (refused.status_code, refused.json()["code"]) == (403, "url_invalid"), token[:60]
+    time.sleep(1.2)
+    late = anonymous.get(url)
+    assert (late.status_code, late.json()["code"]) == (403, "url_expired")
+
+
+def test_what_is_anothers_is_not_there(client: httpx.Client, stranger: httpx.Client) -> None:
+    jobs = [order(client, upload).json()["jobs"][0] for upload in _uploaded(client, 3)]
+    cursor = client.get("/v1/jobs?limit=1").json()["next"]
+    ours = {job["id"] for job in jobs}
+    assert not ours & {job["id"] for job in stranger.get("/v1/jobs", params={"after": cursor}).json()["jobs"]}
+    submission = client.get(jobs[0]["url"]).json()["submission_id"]
+    assert stranger.get("/v1/jobs", params={"submission_id": submission}).json()["jobs"] == []
+    for method, address in (
+        ("GET", jobs[0]["url"]),
+        ("DELETE", jobs[0]["url"]),
+        ("GET", jobs[0]["events_url"]),
+        ("GET", f"{jobs[0]['url']}/outputs/transcript.txt"),
+    ):
+        refused = stranger.request(method, address)
+        assert (refused.status_code, refused.json()["code"]) == (404, "job_not_found"), address
+    assert client.get(jobs[0]["url"]).json()["state"] == "queued"
+
+
+def _uploaded(client: httpx.Client, count: int) -> list[dict[str, Any]]:
+    uploads = [announce(client) for _ in range(count)]
+    for upload in uploads:
+        assert put(client, upload, b"bytes").status_code == 204
+    return uploads

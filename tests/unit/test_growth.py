@@ -9,7 +9,7 @@ from audiomill.database.connection import Database
 from audiomill.jobs import recovery, retirement
 from audiomill.jobs.batching import startable
 from audiomill.jobs.inbox_entries import recent_entries
-from audiomill.jobs.queries import batch_jobs, list_jobs, live_batches
+from audiomill.jobs.queries import batch_jobs, list_jobs, owning_runs
 from audiomill.settings import Settings
 from benchmarks import filling
 from benchmarks.growth import run
@@ -32,10 +32,10 @@ STATEMENTS: dict[str, Ask] = {
     "by run": lambda session, _: list_jobs(session, None, run_id="run_40"),
     "by submission": lambda session, _: list_jobs(session, None, submission_id="sub_40"),
     "table of a batch": lambda session, _: batch_jobs(session, "batch_40"),
-    "live batches": lambda session, _: live_batches(session),
+    "runs that own a batch": lambda session, _: owning_runs(session),
     "batches without a run": lambda session, _: startable(session),
     "runs that never came": recovery.unstarted,
-    "lapsed leases": recovery.expire_leases,
+    "lapsed leases": lambda session, _: recovery.lapsed(session),
     "retirable": lambda session, settings: retirement.retirable(session, settings, limit=100),
     "recent entries": lambda session, _: recent_entries(session),
     "recent entries, rejected": lambda session, _: recent_entries(session, outcome="rejected"),

@@ -19,7 +19,7 @@ CONNECTIONS = 4
 
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 10.0
-"""How long a read may wait for its turn, and how long for its rows: a cut cable says nothing."""
+"""How long a read may take, with the wait for its turn: a cut cable says nothing."""
 
 Row = dict[str, Any]
 
@@ -48,12 +48,8 @@ class Reader:
     async def rows(self, statement: bytes, values: Mapping[str, Any]) -> list[Row]:
         """What a statement selects. Raises DatabaseUnavailable when the server does not answer."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._turns.acquire()
-            try:
+            async with asyncio.timeout(ANSWER_SECONDS), self._turns:
                 return await self._read(statement, values)
-            finally:
-                self._turns.release()
         except (psycopg.OperationalError, TimeoutError) as error:
             raise DatabaseUnavailable("The database does not answer. Try again in a moment.") from error
 
@@ -71,9 +67,8 @@ class Reader:
         self, connection: psycopg.AsyncConnection[Row], statement: bytes, values: Mapping[str, Any]
     ) -> list[Row]:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                cursor = await connection.execute(statement, values)
-                found = await cursor.fetchall()
+            cursor = await connection.execute(statement, values)
+            found = await cursor.fetchall()
         except BaseException:
             # Cut in mid-answer, or broken: nobody knows what it would say next.
             await connection.close()

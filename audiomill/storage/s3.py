@@ -134,7 +134,7 @@ class S3Store:
             _info(row["Key"].removeprefix(self._prefix), row["Size"], _tag(row), row["LastModified"])
             for row in answer.get("Contents", [])
         )
-        more = objects[-1].key if answer.get("IsTruncated") and objects else None
+        more = _place(objects[-1].key) if answer.get("IsTruncated") and objects else None
         return Page(tuple(found for found in objects if found.key and not found.key.endswith("/")), more)
 
     def delete(self, key: str) -> None:
@@ -256,6 +256,12 @@ def _info(key: str, size_bytes: int, tag: str, modified: datetime) -> ObjectInfo
 
 def _age_seconds(moment: datetime) -> float:
     return max(0.0, (datetime.now(UTC) - moment).total_seconds())
+
+
+def _place(key: str) -> str:
+    """Where a listing goes on after a key. No database holds U+0000: past all keys that have it in the same place."""
+    before, odd, _ = key.partition("\0")
+    return before + "\1" if odd else key
 
 
 def _code(error: ClientError) -> str:

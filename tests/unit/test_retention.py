@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from audiomill.retention import schedule
 from audiomill.retention.schedule import SWEEPS, would_free
 from audiomill.retention.sweeping import Freed, Ground, Sweep
 from audiomill.settings import Settings
-from audiomill.storage import ObjectStore
+from audiomill.storage import ObjectStore, Page
 from audiomill.storage.keys import artifact_key, batch_key, output_key, table_key, text_key, upload_key
 from tests.fakes.aged_store import AgedStore
 from tests.fakes.orders import order, prepare, result, wipe
@@ -320,6 +321,30 @@ def test_an_inbox_entry_goes_when_its_object_stayed_away(
         ("inbox/acme/transcribe/back.wav", None),
         ("inbox/acme/transcribe/there.wav", None),
     ]
+
+
+def test_a_key_that_the_database_cannot_hold_does_not_hold_up_the_entries_of_others(
+    database: Database, store: ObjectStore, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "inbox/acme/transcribe/there.wav"
+    store.put_bytes(key, b"sound")
+    with database.session() as session:
+        session.execute(
+            text(
+                "INSERT INTO inbox_entries (object_key, signature, outcome) VALUES "
+                "(:key, 's', 'submitted'), ('inbox/acme/transcribe/gone.wav', 's', 'submitted')"
+            ),
+            {"key": key},
+        )
+    (info,) = store.list_page(key).objects
+    odd = replace(info, key="inbox/acme/transcribe/a\0.wav")
+    pages = {None: Page((odd,), "inbox/acme/transcribe/a\1"), "inbox/acme/transcribe/a\1": Page((info,), None)}
+    monkeypatch.setattr(store, "list_page", lambda *_, after=None, **__: pages[after])
+    for _ in pages:
+        sweep(ground, "inbox entries")
+    with database.session() as session:
+        rows = session.execute(text("SELECT object_key FROM inbox_entries WHERE gone_at IS NOT NULL")).scalars().all()
+    assert rows == ["inbox/acme/transcribe/gone.wav"]
 
 
 def test_a_workspace_keeps_what_it_has_unless_it_says_for_how_long(

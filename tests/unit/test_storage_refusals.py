@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,11 @@ def test_an_outage_does_not_tell_the_customers_file(aws_credentials: None) -> No
     while shown is not None:
         assert "private" not in str(shown)
         shown = shown.__cause__
+
+
+def test_a_place_in_a_listing_is_one_that_a_database_can_hold(store: S3Store, answers: Stubber) -> None:
+    row = {"Key": "inbox/a\0b", "Size": 1, "ETag": '"e"', "LastModified": datetime.now(UTC)}
+    answers.add_response("list_objects_v2", {"Contents": [row], "IsTruncated": True, "KeyCount": 1})
+    page = store.list_page("inbox/", limit=1)
+    assert [info.key for info in page.objects] == ["inbox/a\0b"]
+    assert page.next_after == "inbox/a\1"

@@ -469,3 +469,36 @@ def test_uploads_in_parts_that_never_ended_are_drafts(s3_server: str) -> None:
     assert store.list_page("").objects[0].age_seconds < 60
     client.close()
     store.close()
+
+
+def test_the_command_tells_and_frees(
+    database: Database, store: ObjectStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from audiomill.cli.main import app
+    from audiomill.settings import get_settings
+
+    uploaded(database, store, settings)
+    monkeypatch.setenv("AUDIOMILL_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("AUDIOMILL_DATABASE__URL", settings.database.url or "")
+    monkeypatch.setenv("AUDIOMILL_DATABASE__DAGSTER_URL", settings.database.dagster_url or "")
+    get_settings.cache_clear()
+    try:
+        said = [
+            CliRunner().invoke(app, arguments, catch_exceptions=False).output
+            for arguments in (
+                ["retention", "--dry-run"],
+                ["retention"],
+                ["retention"],
+                ["workspaces", "keep", "acme", "--days", "90"],
+                ["workspaces", "keep", "acme"],
+            )
+        ]
+    finally:
+        get_settings.cache_clear()
+    assert "Would free 1 rows and 1 objects of 5 bytes." in said[0]
+    assert "Freed 1 rows and 1 objects of 5 bytes." in said[1]
+    assert "Freed 0 rows" in said[2]
+    assert "keeps its jobs for 90 days" in said[3]
+    assert "keeps its jobs for ever" in said[4]

@@ -211,6 +211,9 @@ class DagsterSettings(BaseModel):
     tick_wait_seconds: Annotated[float, Field(ge=0, le=45)] = Field(
         45, description="how long a sensor's tick waits for work; 0: it looks every five seconds instead"
     )
+    warm_runs: bool = Field(
+        True, description="runs are forked from a process that has all imported; false: each starts a new interpreter"
+    )
     pooled_storage: bool = Field(
         True,
         description="Dagster's processes keep connections to their database (at most 8 each); false: one a query",

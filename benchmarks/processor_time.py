@@ -84,6 +84,7 @@ _PROGRAMS = {
     "dagster-daemon": "daemon",
     "resources.webserver": "webserver",
     "grpc": "code server and runs",
+    "resources.code_server": "code server and runs",
     "api.main:app": "api",
     "database": "database watcher",
 }

@@ -49,19 +49,17 @@ def programs(settings: Settings, *, embedded: bool) -> list[Program]:
     """The programs of a platform, in starting order."""
     workspace = str(dagster_home(settings) / "workspace.yaml")
     api = settings.api
+    # Dagster's own command, or ours around it with warm runs (docs/decisions/0031-warm-run-processes.md).
+    warm = settings.dagster.warm_runs
+    server = (sys.executable, "-m", "resources.code_server") if warm else (script("dagster"), "api", "grpc")
     code_server = (
-        "api",
-        "grpc",
-        "--module-name",
-        "definitions",
-        "--socket",
-        str(code_server_socket(settings.data_dir)),
+        *server,
+        *("--module-name", "definitions", "--socket", str(code_server_socket(settings.data_dir))),
         # Ticks that wait hold a thread each; gRPC's own number is that of the cores and four.
-        "--max-workers",
-        str(CODE_SERVER_THREADS),
+        *("--max-workers", str(CODE_SERVER_THREADS)),
     )
     listed = [
-        Program("code-server", (script("dagster"), *code_server), 20, 20),
+        Program("code-server", code_server, 20, 20),
         Program("daemon", (script("dagster-daemon"), "run", "--workspace", workspace), 30, 20, starts_itself=False),
         Program(
             "webserver",

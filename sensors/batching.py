@@ -41,8 +41,9 @@ def batching(context: SensorEvaluationContext, database: DatabaseResource, setti
     given = settings.get()
     with listening(database.get().url, given, wait=given.dagster.tick_wait_seconds > 0) as bell:
         waiting, backlog = _look(database.get(), given, asked)
-        # What waits for a slot or for company is looked at by the next tick; nothing rings when its time comes.
-        if not waiting and not backlog and bell.wait(given.dagster.tick_wait_seconds):
+        # What waits for a slot or for company is looked at by the next tick: nothing rings when its time comes. But
+        # what was queued during this look has rung.
+        if not waiting and bell.wait(0 if backlog else given.dagster.tick_wait_seconds):
             time.sleep(GATHER_SECONDS)
             waiting, _ = _look(database.get(), given, asked)
     # Before the requests: Dagster refuses a run for a partition that it does not know. In one call per set, since one

@@ -54,15 +54,18 @@ class Bell:
     def wait(self, seconds: float) -> bool:
         """Until it rings; False when nothing rang within that time, or waiting ended for another reason.
 
-        A lost connection and a stop end the wait: the next tick listens anew.
+        With no seconds: whether it rang before. A lost connection and a stop end the wait: the next tick listens anew.
         """
         if self._connection is None:
             return False
         deadline = time.monotonic() + seconds
         try:
-            while (left := deadline - time.monotonic()) > 0 and not asked_to_stop(self._settings):
+            while True:
+                left = max(0.0, deadline - time.monotonic())
                 for _ in self._connection.notifies(timeout=min(LOOK_SECONDS, left), stop_after=1):
                     return True
+                if left == 0 or asked_to_stop(self._settings):
+                    return False
         except (psycopg.Error, OSError) as error:
             log.warning("waiting_ended", error=type(error).__name__)
         return False

@@ -106,9 +106,9 @@ def test_a_batch_that_needs_a_run_again_ends_it_too(ticks: Ticks, order: Order, 
         session.execute(text("UPDATE batches SET requested_at = now() WHERE id = :id"), {"id": batch_id})
     tick = ticks.listening()
     with database.session() as session:
-        session.execute(text("UPDATE batches SET requested_at = NULL, attempt = 2 WHERE id = :id"), {"id": batch_id})
+        session.execute(text("UPDATE batches SET requested_at = NULL WHERE id = :id"), {"id": batch_id})
     (request,) = tick.result(LONG_ENOUGH_SECONDS).run_requests or []
-    assert request.run_key == f"{batch_id}:2"
+    assert request.partition_key == batch_id
 
 
 def test_what_comes_between_the_look_and_the_wait_is_heard(
@@ -127,6 +127,25 @@ def test_what_comes_between_the_look_and_the_wait_is_heard(
         return seen
 
     monkeypatch.setattr(batching, "_look", look_and_order)
+    assert len(ticks.start("batching").result(LONG_ENOUGH_SECONDS).run_requests or []) == 1
+
+
+def test_what_is_queued_during_the_look_is_batched_at_once(
+    ticks: Ticks, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sensors import batching
+
+    form = batching.form_batches
+    looks: list[int] = []
+
+    def form_and_order(*given: object, **named: object) -> object:
+        formed = form(*given, **named)  # type: ignore[arg-type]
+        if not looks:
+            order("say:a")
+        looks.append(1)
+        return formed
+
+    monkeypatch.setattr(batching, "form_batches", form_and_order)
     assert len(ticks.start("batching").result(LONG_ENOUGH_SECONDS).run_requests or []) == 1
 
 

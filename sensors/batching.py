@@ -18,6 +18,9 @@ from resources import DatabaseResource, SettingsResource
 BATCHES_PER_TICK = 50
 """Dagster enqueues some four runs a second, and a tick may last 60 s."""
 
+BACKLOG_SECONDS = 0.5
+"""How long a tick listens where items wait that cannot be batched now: for what was queued while it looked."""
+
 GATHER_SECONDS = 0.1
 """After the first order of a burst: what comes with it shares its batch."""
 
@@ -43,7 +46,7 @@ def batching(context: SensorEvaluationContext, database: DatabaseResource, setti
         waiting, backlog = _look(database.get(), given, asked)
         # What waits for a slot or for company is looked at by the next tick: nothing rings when its time comes. But
         # what was queued during this look has rung.
-        if not waiting and bell.wait(0 if backlog else given.dagster.tick_wait_seconds):
+        if not waiting and bell.wait(BACKLOG_SECONDS if backlog else given.dagster.tick_wait_seconds):
             time.sleep(GATHER_SECONDS)
             waiting, _ = _look(database.get(), given, asked)
     # Before the requests: Dagster refuses a run for a partition that it does not know. In one call per set, since one

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "version": __version__,
         "engines": {},
     }
-    names = options.engines.split(",")
+    names = [name for name in options.engines.split(",") if name]
     with tempfile.TemporaryDirectory(prefix="audiomill-corpus-") as folder:
         corpus = Path(folder)
         bare = {name: _bare(name, corpus, options.files) for name in names}
@@ -87,7 +87,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
     parser.add_argument("--files", type=int, default=1000, help="inputs of each engine")
     parser.add_argument("--json", type=Path, required=True, help="where the figures go")
-    parser.add_argument("--engines", default=",".join(ENGINES), help="which, separated by commas")
+    parser.add_argument("--engines", default=",".join(ENGINES), help="which, separated by commas; '' for none")
     parser.add_argument("--skip-idle", action="store_true", help="do not measure the platform at rest")
     parser.add_argument("--latency-samples", type=int, default=20, help="single files, one after another")
     return parser.parse_args(arguments)

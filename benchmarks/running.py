@@ -24,7 +24,8 @@ from audiomill.storage.factory import open_store
 from audiomill.storage.store import ObjectStore
 
 ROOT = Path(__file__).resolve().parents[1]
-KEPT = ("AUDIOMILL_BATCHING__", "AUDIOMILL_CPU__", "AUDIOMILL_INBOX__", "AUDIOMILL_DAGSTER__DEQUEUE")
+_WAYS = tuple(f"AUDIOMILL_DAGSTER__{name}" for name in ("DEQUEUE", "POOLED", "TICK", "WARM"))
+KEPT = ("AUDIOMILL_BATCHING__", "AUDIOMILL_CPU__", "AUDIOMILL_INBOX__", *_WAYS)
 """What may be set from outside, to see what it does. All else is the benchmark's own: no real platform is met."""
 END_SECONDS = 120.0
 _RUNS = "{ runsOrError(limit: 1) { ... on Runs { count } } }"

@@ -33,6 +33,11 @@ MAX_SECONDS_BEYOND_END = 1.0
 MAX_WORDS_PER_SECOND = 637 / 60
 """The fastest speaker on record: 637 words a minute (Steve Woodmore, Guinness World Records 1990)."""
 
+LEAST_CONFIDENCE = 0.45
+"""Mean of the words' confidence. By pocketsphinx ten real English sentences came to 0.49 to 0.93; 32 clips of thirteen
+other languages, which it takes for English, to 0.16 to 0.66, 27 of them below; espeak-ng's English, of which it
+understands every sixth word, to 0.25 to 0.55."""
+
 # What is written without spaces counts by the character.
 _TOKEN = re.compile(
     r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:['’-][^\W_]+)*"
@@ -50,6 +55,7 @@ def judge_transcript(transcript: Transcript, audio: Audio) -> list[Check]:
             words_before_end(transcript, audio.seconds),
             loops(words),
             compression(transcript.text),
+            *confidence(transcript),
         ]
     return checks
 
@@ -70,6 +76,23 @@ def speech_found(words: Sequence[str], audio: Audio) -> Check:
             else "No speech was found: there is sound in the recording, but nobody seems to speak."
         )
     return Check("no_speech", passed=False, value=0, limit=1, reason=reason)
+
+
+def confidence(transcript: Transcript) -> list[Check]:
+    """Was the engine sure? `value` and `limit`: mean confidence of the words; nothing where it gives none."""
+    given = [
+        word.confidence for segment in transcript.segments for word in segment.words if word.confidence is not None
+    ]
+    if not given:
+        return []
+    mean = statistics.fmean(given)
+    passed = mean >= LEAST_CONFIDENCE
+    reason = (
+        f"The engine was not sure of what it heard (confidence {mean:.2f} of 1): the recording may be in a language "
+        "that it does not know, or hard to hear. Read the transcript before you use it; name the language, or order an "
+        "engine for it."
+    )
+    return [Check("low_confidence", passed, mean, LEAST_CONFIDENCE, None if passed else reason)]
 
 
 def words_in_time(words: Sequence[str], seconds: float) -> Check:

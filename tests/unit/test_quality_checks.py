@@ -5,15 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from audiomill.audio import Audio, decode
-from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.audio import Audio, decode, mono, resampled
+from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.espeak import Espeak
+from audiomill.engines.pocketsphinx import Pocketsphinx
 from audiomill.engines.protocols import Speech
 from audiomill.engines.voice_activity import speech_spans
 from audiomill.errors import QualityRejected
 from audiomill.quality import REJECTING, Check, judge_speech, judge_transcript, require
-from audiomill.quality.transcripts import looped_words
+from audiomill.quality.transcripts import confidence, looped_words
 from audiomill.settings import LimitSettings
 from audiomill.transcripts import Segment, Transcript, Word
 
@@ -274,3 +275,45 @@ class TestNobodySpeaks:
             path = recordings / "speakers" / f"{name}.wav"
             audio = decode(path, sample_rate_hz=16_000, mono=True, limits=LimitSettings()).audio
             assert list(speech_spans(audio.samples[0])) == [], name
+
+
+class TestConfidence:
+    def heard(self, *confidences: float | None) -> Transcript:
+        words = tuple(Word(f"word{at}", at, at + 0.5, sure) for at, sure in enumerate(confidences))
+        return Transcript((Segment(" ".join(word.text for word in words), 0.0, 10.0, words),), "en", None, 10.0)
+
+    def test_an_engine_that_guessed_is_told_and_not_refused(self):
+        checks = judge_transcript(self.heard(0.1, 0.2, 0.9, 0.1), sound(10))
+        assert failed(checks)["low_confidence"].value == pytest.approx(0.325)
+        require(checks)
+
+    def test_one_that_was_sure_or_says_nothing_passes(self):
+        assert "low_confidence" not in failed(judge_transcript(self.heard(0.5, 0.9, 0.2), sound(10)))
+        named = {check.name for check in judge_transcript(self.heard(None, None), sound(10))}
+        assert "low_confidence" not in named
+
+    def test_as_measured_on_real_english_and_on_other_languages(self, recordings, speaker, tmp_path):
+        """No false alarm on ten real sentences; most of what is another language is told."""
+        engine = Pocketsphinx(model_store=tmp_path, budget=CoreBudget(tmp_path, 2))
+        paths = sorted((recordings / "speech").glob("*.wav"))
+        real = [decode(path, sample_rate_hz=16_000, mono=True, limits=LimitSettings()).audio for path in paths]
+        spoken = [speaker(text, language=language).audio for language, text in FOREIGN.items()]
+        foreign = [resampled(mono(audio), 16_000) for audio in spoken]
+        try:
+            results = engine.transcribe([*real, *foreign], TranscribeParameters(word_timestamps=True))
+        finally:
+            engine.close()
+        told = [not check.passed for result in results for check in confidence(result)]
+        assert len(told) == len(paths) + len(FOREIGN)
+        assert sum(told[: len(paths)]) == 0
+        assert sum(told[len(paths) :]) >= len(FOREIGN) - 1
+
+
+FOREIGN = {
+    "de": "Guten Morgen, ich moechte bitte zwei Broetchen und einen Kaffee, danke schoen.",
+    "es": "El comité decidió ayer construir la nueva carretera en primavera.",
+    "fr-fr": "Le comité a décidé hier de construire la nouvelle route au printemps.",
+    "it": "Il comitato ha deciso ieri di costruire la nuova strada in primavera.",
+    "pl": "Komitet postanowił wczoraj zbudować nową drogę dopiero na wiosnę.",
+    "ru": "Комитет вчера решил построить новую дорогу только весной.",
+}

@@ -21,7 +21,9 @@ SOURCES = [
 ]
 
 
-@pytest.mark.parametrize("ending", {*get_args(TranscriptFormat), *get_args(SpeechFormat), *get_args(SoundFormat)})
+@pytest.mark.parametrize(
+    "ending", sorted({*get_args(TranscriptFormat), *get_args(SpeechFormat), *get_args(SoundFormat)})
+)
 def test_every_format_that_can_be_ordered_has_a_media_type(ending: str) -> None:
     assert media_type_of(f"transcript.{ending}") == MEDIA_TYPES[ending] != UNKNOWN
 

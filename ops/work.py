@@ -114,9 +114,15 @@ def _say_what_can_run(engines: EnginesResource, database: DatabaseResource) -> N
         log.exception("what can run here could not be reported")
 
 
+ABOUT_ONE_ITEM = frozenset({"database_refused", "decoder_broke", "decoder_ended"})
+"""Codes of faults of ours that may be one row's or one file's alone: without it the rest of its lane comes through."""
+
+
 def _is_about_one_item(error: OperatorError, store: ObjectStore) -> bool:
-    """Whether the rest of the batch can go on: one object that a store which answers does not give, one refused row."""
-    if error.code == "database_refused":
+    """Whether the rest of the batch can go on: one object that a store which answers does not give, one refused row,
+    one file on which decoding breaks.
+    """
+    if error.code in ABOUT_ONE_ITEM:
         return True
     if not isinstance(error, StorageUnavailable):
         return False

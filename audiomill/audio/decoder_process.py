@@ -27,7 +27,10 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "LC_ALL": 
 
 
 class Died(Exception):
-    """The process is gone without an answer. `of_time`: it was given up, or its CPU time was used up."""
+    """The process is gone without an answer.
+
+    of_time: its CPU time was used up. from_outside: nothing says that the file did it.
+    """
 
     def __init__(self, how: str, *, of_time: bool = False, from_outside: bool = False) -> None:
         super().__init__(how)
@@ -94,7 +97,8 @@ class DecoderProcess:
             message = self._channel.recv(_MESSAGE_BYTES)
         except TimeoutError:
             self.end()
-            raise Died(f"given up after {time.monotonic() - started:.0f} s", of_time=True) from None
+            # It had more CPU time than that left: it was stopped, or waited for a disk or for its turn.
+            raise Died(f"given up after {time.monotonic() - started:.0f} s", from_outside=True) from None
         except OSError as error:
             raise self._death() from error
         if not message:
@@ -116,5 +120,6 @@ class DecoderProcess:
             code = None
         self.end()
         if code is None or code >= 0:
-            return Died(f"exit code {code}")
+            # Its own program left, for a limit that this machine refuses or a fault of ours. A file kills by a signal.
+            return Died(f"exit code {code}", from_outside=True)
         return Died(f"signal {-code}", of_time=-code == signal.SIGXCPU, from_outside=-code in _FROM_OUTSIDE)

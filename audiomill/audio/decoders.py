@@ -38,7 +38,7 @@ class Decoders:
         """A process's answer to a request (see `audiomill.decoding.worker`); `descriptors` are handed to it.
 
         Raises BadInput (`decoding_takes_too_long`, `decoder_crashed`) when its process died of the file, OperatorError
-        when it was ended from outside.
+        (`decoder_ended`) when nothing proves that it did.
         """
         with self._places:
             for last in (False, True):
@@ -103,7 +103,9 @@ def _of_memory(answer: Mapping[str, Any]) -> bool:
 
 def _verdict(death: Died) -> BadInput | OperatorError:
     if death.from_outside:
-        return OperatorError("A decoding process was ended from outside, twice.", code="decoder_ended")
+        return OperatorError(
+            f"A decoding process ended twice, and not by its file ({death.how}).", code="decoder_ended"
+        )
     if death.of_time:
         return BadInput(
             "The file takes longer to decode than any sound of its size should. It is damaged, or was made to. "

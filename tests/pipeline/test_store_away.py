@@ -1,14 +1,16 @@
 """The object store goes away while a batch is worked on."""
 
 import errno
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from audiomill.database.connection import Database
-from audiomill.errors import StorageUnavailable
+from audiomill.errors import OperatorError, StorageUnavailable
 from audiomill.jobs import recovery
 from audiomill.jobs.batching import form_batches
+from audiomill.jobs.leases import ClaimedItem
 from audiomill.jobs.queries import get_batch, get_job
 from audiomill.settings import Settings
 from audiomill.storage.local import LocalStore
@@ -64,6 +66,25 @@ def test_one_object_that_the_store_does_not_give_waits_alone(
         (batch_id,) = form_batches(session, order.settings)
     assert materialise(batch_id).success
     assert states(database, jobs) == ["complete", "complete"]
+
+
+@pytest.mark.parametrize("code", ["decoder_broke", "decoder_ended"])
+def test_one_file_on_which_decoding_breaks_waits_alone(
+    database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The oldest of its lane: if it took its batch with it each time, the lane would never get past it."""
+    batch_id, jobs = order.batch("say:hello there", "say:good bye")
+    prepare = Transcribing.prepare
+
+    def broken(self: Transcribing, item: ClaimedItem, attempt: int, folder: Path) -> object:
+        if item.job_id == jobs[0]:
+            raise OperatorError("A decoding process broke.", code=code)
+        return prepare(self, item, attempt, folder)
+
+    monkeypatch.setattr(Transcribing, "prepare", broken)
+    assert materialise(batch_id).success
+    assert states(database, jobs) == ["queued", "complete"]
+    assert sorted(counters(database)) == [(0, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("step", ["prepare", "finish"])

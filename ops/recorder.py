@@ -214,7 +214,7 @@ class Recorder:
         if now - self._advanced_at < self._limit_seconds:
             return False
         family = {process.pid for process in psutil.Process().children(recursive=True)} | {psutil.Process().pid}
-        if core_budget(self._settings).waits(family):
+        if core_budget(self._settings).only_waits(family):
             # Others compute. One that hangs loses its own lease, and its cores with its process.
             self._advanced_at = now
             return False

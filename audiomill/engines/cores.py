@@ -6,7 +6,8 @@ Each core is a token file; holding it is an exclusive `flock`. The kernel frees 
 ends, so a `kill -9` never loses a core. Takers queue on a gate file first: the kernel serves waiters on one lock in the
 order they came, and only the one at the gate gathers tokens, so two takers of several cores cannot each hold half.
 
-Who waits says so in a file of its own: that is how a run which does not advance is told from one that hangs.
+Who waits says so in a file of its own, and who holds a core in that core's: that is how a run which does not advance
+is told from one that hangs.
 """
 
 import fcntl
@@ -20,6 +21,8 @@ from pathlib import Path
 # How often the one taker at the gate looks for a free token. Short beside the shortest call of any engine (a sentence
 # of espeak-ng: some milliseconds); one open(2)-free flock call per core each time.
 POLL_SECONDS = 0.002
+
+_PID_BYTES = 20
 
 
 class CoreBudget:
@@ -54,9 +57,21 @@ class CoreBudget:
             tokens.callback(_held.directories.discard, key)
             yield wanted
 
-    def waits(self, pids: Collection[int]) -> bool:
-        """Whether one of these processes, which live, waits for cores now."""
-        return any(int(path.name.split("-")[1]) in pids for path in self.directory.glob("waits-*"))
+    def only_waits(self, pids: Collection[int]) -> bool:
+        """Whether one of these processes, which live, waits for cores now, and none of them holds one.
+
+        Who holds a core computes, or hangs: then all others may wait for it for ever, its own among them.
+        """
+        waits = any(int(path.name.split("-")[1]) in pids for path in self.directory.glob("waits-*"))
+        return waits and not any(map(pids.__contains__, self._holders()))
+
+    def _holders(self) -> Iterator[int]:
+        for path in self.directory.glob("core-*"):
+            with _opened(path) as token:
+                try:
+                    fcntl.flock(token, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    yield int(os.pread(token, _PID_BYTES, 0) or 0)
 
     @contextmanager
     def _said_to_wait(self) -> Iterator[None]:
@@ -78,6 +93,7 @@ class CoreBudget:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
+                os.pwrite(descriptor, str(os.getpid()).encode().ljust(_PID_BYTES), 0)
                 free.remove(descriptor)
                 taken += 1
                 if taken == wanted:

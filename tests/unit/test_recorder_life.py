@@ -172,3 +172,34 @@ def test_giving_back_does_not_wait_for_a_database_that_is_away(quick: Settings, 
         # Nobody is blamed for it later: the note went although the database did not hear of it.
         assert list((quick.data_dir / "run" / "calls").iterdir()) == []
     away.dispose()
+
+
+def test_one_that_holds_a_core_and_does_not_advance_hangs_though_another_of_its_calls_waits(
+    database: Database, quick: Settings, claim: Claim
+) -> None:
+    """Else two runs, each with a call that hangs and one that waits, would keep all cores for ever."""
+    budget = core_budget(quick)
+    taken, ended = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with budget.take(budget.cores):
+            taken.set()
+            ended.wait(20)
+
+    def wait() -> None:
+        taken.wait(20)
+        with budget.take(1):
+            pass
+
+    threads = [threading.Thread(target=call) for call in (hang, wait)]
+    with recording(database, claim, quick) as (recorder, _):
+        recorder.begin([claim.items[0].id])
+        recorder.advanced(0.0)
+        for thread in threads:
+            thread.start()
+        try:
+            assert wait_for(lambda: lost(recorder))
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()

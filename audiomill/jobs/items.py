@@ -30,7 +30,7 @@ _BACK = text(
 def back_to_lane(session: Session, batch_id: str, *, interrupted: Collection[str] = ()) -> int:
     """Open items of a batch wait in their lane again, at the place that their age gives them. Returns how many.
 
-    `interrupted`: those of them that were begun when their run died; it is counted, and nobody is blamed.
+    `interrupted`: those of them that were begun when their run died, or was lost; it is counted, and nobody is blamed.
     """
     return _back(session, batch_id, None, interrupted=list(interrupted), late=[], pause=0.0, most=0.0)
 

@@ -18,7 +18,7 @@ from audiomill.database.tables import Batch, WorkItem
 from audiomill.jobs.items import back_to_lane, fail_open_item
 from audiomill.jobs.leases import Claim, fenced
 from audiomill.jobs.states import OPEN_ITEMS
-from audiomill.jobs.workers import Fate
+from audiomill.jobs.workers import Fate, Worker
 from audiomill.settings import Settings
 
 ENGINE_CRASHED = (
@@ -161,7 +161,9 @@ def _give_up(session: Session, batch: Batch, reason: str, fate: Fate, settings: 
     _blame(session, batch.id, fate.inside, settings)
     _rest(session, batch, reason, settings)
     interrupted: Collection[str] = ()
-    if fate.died:
+    worker = Worker.parse(batch.worker)
+    # Of another machine's process nothing can be learned: what was begun may be what it died of, each time.
+    if fate.died or (worker is not None and not worker.here):
         running = select(WorkItem.id).where(WorkItem.batch_id == batch.id, WorkItem.state == "running")
         interrupted = set(session.scalars(running)) - fate.inside
     _end(session, batch, reason, interrupted)

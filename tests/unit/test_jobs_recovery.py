@@ -278,6 +278,23 @@ def test_a_silent_run_is_reaped_once_and_fenced_out(database: Database, settings
     assert states(database) == {"queued": 2}
 
 
+def test_what_another_machine_had_begun_when_it_was_lost_is_counted_and_not_blamed(
+    database: Database, settings: Settings
+) -> None:
+    """What it died of cannot be learned from here. Uncounted, an input that ends each run would end each run for ever."""
+    batch_id = batch_of(database, settings, 2)
+    with database.session() as session:
+        claim = leases.claim(
+            session, batch_id=batch_id, stage="transcribe", run_id="r", settings=settings, worker="elsewhere/1 2 3.0"
+        )
+    (begun,) = begin(database, claim, 0)
+    lapse(database)
+    with database.session() as session:
+        (owned,) = recovery.lapsed(session)
+        assert recovery.expire(session, owned, NOTHING_PROVEN, settings)
+    assert counters(database) == {begun: (1, 0), claim.items[1].id: (0, 0)}
+
+
 def test_a_run_that_spoke_again_before_it_was_reaped_keeps_its_batch(database: Database, settings: Settings) -> None:
     claim = claimed(database, settings, batch_of(database, settings, 1))
     lapse(database)

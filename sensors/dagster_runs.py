@@ -10,7 +10,7 @@ from dagster import (
     RunsFilter,
 )
 
-from audiomill.jobs.workers import Worker, end, this_machine
+from audiomill.jobs.workers import end, worker_of
 
 LIVE = [
     DagsterRunStatus.NOT_STARTED,
@@ -37,7 +37,10 @@ def end_run(instance: DagsterInstance, run_id: str, reason: str, grace_seconds: 
         instance.report_engine_event(f"Its process could not be reached: {error}", run)
     process = _process(instance, run)
     if grace_seconds is not None and process is not None:
-        worker = Worker(this_machine(), process.pid, process.create_time())
+        try:
+            worker = worker_of(process)
+        except psutil.Error:
+            return
         end([worker], grace_seconds=grace_seconds)
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished:

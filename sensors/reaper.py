@@ -144,11 +144,21 @@ def _dead(sweep: _Sweep) -> None:
     now, ended = time.time(), 0
     for run in runs:
         # Seen twice: Dagster says itself within a second or two that a process ended, if its code server lives.
-        if process_is_gone(sweep.instance, run) and sweep.amiss_for(f"dead {run.run_id}", now) > 0:
+        if not process_is_gone(sweep.instance, run) or _works(sweep, run.run_id):
+            continue
+        if sweep.amiss_for(f"dead {run.run_id}", now) > 0:
             end_run(sweep.instance, run.run_id, "Its process is gone.")
             ended += 1
     if ended:
         sweep.done.append(f"{ended} runs had no process.")
+
+
+def _works(sweep: _Sweep, run_id: str) -> bool:
+    """Whether the process that owns the run's batch lives: after the clock was set, Dagster's times do not tell."""
+    with sweep.database.session() as session:
+        owned = recovery.owned_by(session, run_id)
+    worker = Worker.parse(owned.worker) if owned is not None else None
+    return worker is not None and worker.process() is not None
 
 
 def _left_notes(sweep: _Sweep) -> None:

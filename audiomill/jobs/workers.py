@@ -22,8 +22,8 @@ import structlog
 from audiomill.settings import Settings
 
 _SAME_START_SECONDS = 2.0
-"""Start times of one process, read by two others, differ by the clock's corrections; a process id is not used again
-that fast."""
+"""Start times of one process, as two others work them out, differ by a little; a process id is not used again that
+fast."""
 
 _LOOK_SECONDS = 0.05
 
@@ -41,7 +41,10 @@ class Fate:
 
 @dataclass(frozen=True)
 class Worker:
-    """A process of some machine, told from a later one that has the same id by its start."""
+    """A process of some machine, told from a later one that has the same id by its start.
+
+    started: seconds after the machine's own, which do not change when its clock is set.
+    """
 
     machine: str
     pid: int
@@ -70,7 +73,7 @@ class Worker:
             return None
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
+            same = abs(_started(process) - self.started) < _SAME_START_SECONDS
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None
@@ -88,7 +91,17 @@ def this_machine() -> str:
 
 def this_worker() -> Worker:
     """The process that asks."""
-    return Worker(this_machine(), os.getpid(), psutil.Process().create_time())
+    return worker_of(psutil.Process())
+
+
+def worker_of(process: psutil.Process) -> Worker:
+    """A process of this machine. Raises psutil.Error when it is gone."""
+    return Worker(this_machine(), process.pid, _started(process))
+
+
+def _started(process: psutil.Process) -> float:
+    # Both are by the clock as it is set now. By the clock alone, one that is set forward makes living processes dead.
+    return process.create_time() - psutil.boot_time()
 
 
 class CallNotes:

@@ -348,6 +348,31 @@ def test_runs_of_any_kind_without_a_process_are_ended(
     living.wait()
 
 
+def test_a_run_whose_worker_lives_is_not_ended_after_the_clock_was_set(
+    definitions: Definitions, database: Database, settings: Settings, order: Order, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (job_id,) = order("say:a")
+    rested(database)
+    with database.session() as session:
+        (batch_id,) = form_batches(session, settings)
+    # A clock that was set forward: the process seems to be younger than Dagster's word that it was started.
+    monkeypatch.setattr("sensors.dagster_runs._CLOCKS_SECONDS", -3600.0)
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        run_id = live_run(instance, batch_id)
+        with at_work(settings, database, batch_id, run_id) as (process, _):
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+            instance.report_engine_event(
+                f"Started process for run (pid: {process.pid}).", run, EngineEventData.in_process(process.pid)
+            )
+            reaper = Sensor(definitions, instance, "reaper")
+            reaper.tick()
+            reaper.tick()
+            assert _status(instance, run_id) == DagsterRunStatus.STARTED
+            assert states(database, [job_id]) == ["running"]
+
+
 WORKER = """
 import sys, time
 from pathlib import Path
@@ -362,9 +387,11 @@ time.sleep(60)
 
 
 @contextmanager
-def at_work(settings: Settings, database: Database, batch_id: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def at_work(
+    settings: Settings, database: Database, batch_id: str, run_id: str | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that owns the batch and is inside a call with all of it."""
-    run_id = str(uuid.uuid4())
+    run_id = run_id or str(uuid.uuid4())
     with database.session() as session:
         ids = session.scalars(text("SELECT id FROM work_items WHERE batch_id = :id"), {"id": batch_id}).all()
     process = subprocess.Popen(

@@ -146,3 +146,12 @@ def test_a_note_of_many_is_followed_by_one_of_few(config: Settings) -> None:
     assert '"inside": ["item"]' in text
     assert text.rstrip().endswith("}")
     notes.close()
+
+
+def test_a_clock_that_is_set_makes_no_living_process_dead(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with at_work(config.data_dir) as (_, worker):
+        boot, create = psutil.boot_time(), psutil.Process.create_time
+        monkeypatch.setattr(psutil, "boot_time", lambda: boot + 3600)
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: create(process) + 3600)
+        assert fate_of(config, "run", worker) == Fate()
+        assert left_notes(config) == []

@@ -101,7 +101,7 @@ def worker_of(process: psutil.Process) -> Worker:
 
 def _started(process: psutil.Process) -> float:
     # Both are by the clock as it is set now. By the clock alone, one that is set forward makes living processes dead.
-    return process.create_time() - psutil.boot_time()
+    return float(process.create_time() - psutil.boot_time())
 
 
 class CallNotes:

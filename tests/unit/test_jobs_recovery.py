@@ -281,7 +281,7 @@ def test_a_silent_run_is_reaped_once_and_fenced_out(database: Database, settings
 def test_what_another_machine_had_begun_when_it_was_lost_is_counted_and_not_blamed(
     database: Database, settings: Settings
 ) -> None:
-    """What it died of cannot be learned from here. Uncounted, an input that ends each run would end each run for ever."""
+    """What it died of cannot be learned here. Uncounted, an input that ends each run would do so for ever."""
     batch_id = batch_of(database, settings, 2)
     with database.session() as session:
         claim = leases.claim(

@@ -89,7 +89,7 @@ constraints:
 # Of a platform (its database, results and keys) nothing: that is `make purge`.
 clean:
 	rm -rf $(VENV) $(TORCH_VENV) .venv-constraints demo-output build dist
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -not -path './.audiomill/*' -exec rm -rf {} +
 
 # Asks first, and refuses while a platform runs.

@@ -26,7 +26,7 @@ from api.recipes.endpoints import router as recipes
 from api.routes import max_json_bytes
 from api.uploads.endpoints import router as uploads
 from audiomill.accounts.key_check import KeyCheck
-from audiomill.database.connection import Database
+from audiomill.database.connection import Database, listening_url
 from audiomill.database.reading import Reader
 from audiomill.jobs.events import EventView, events_after
 from audiomill.jobs.following import JobFeed
@@ -88,7 +88,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
 
     reader = Reader(database.url, prepared_statements=settings.database.prepared_statements)
     feed = JobFeed(read)
-    listener = JobListener(settings.database.direct_url or database.url, on_change=feed.changed, on_gap=feed.gap)
+    listener = JobListener(listening_url(settings, database.url), on_change=feed.changed, on_gap=feed.gap)
     async with AsyncExitStack() as closing:
         closing.push_async_callback(asyncio.to_thread, database.dispose)
         closing.push_async_callback(feed.close)

@@ -33,14 +33,6 @@ MOST_CONNECTIONS: Final = DAGSTER_CONNECTIONS
 RECYCLED_SECONDS: Final = 1800
 """Older connections are made anew: servers and what stands before them give up on old ones."""
 
-CONNECT: Final = {
-    "connect_timeout": 10,
-    # A server that vanished without a word is noticed within a minute, not after the kernel's two hours.
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-}
-
 
 class _Engines:
     """The engines of this process, by URL and statement timeout."""
@@ -82,7 +74,8 @@ class _Engines:
 
 
 def _new_engine(url: str, statement_timeout_ms: int | None) -> Engine:
-    arguments: dict[str, Any] = dict(CONNECT)
+    # Limits on connecting and on silence stand in the URL (audiomill/database/capacity.py).
+    arguments: dict[str, Any] = {}
     if statement_timeout_ms is not None:
         # What is given beside the URL replaces what is in it.
         of_url = make_url(url).query.get("options", "")

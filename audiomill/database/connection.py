@@ -33,6 +33,11 @@ def dagster_database_url(settings: Settings) -> str:
     return steady(settings.database.dagster_url, settings)
 
 
+def listening_url(settings: Settings, url: str) -> str:
+    """Where LISTEN is heard: past PgBouncer where `direct_url` says so, else at `url`, which has its limits already."""
+    return steady(settings.database.direct_url, settings) if settings.database.direct_url else url
+
+
 class Database:
     """Sessions on audiomill's database. `session()` is one transaction: it commits at the end or rolls all back."""
 

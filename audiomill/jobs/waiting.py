@@ -14,15 +14,13 @@ import psycopg
 import structlog
 from psycopg import sql
 
+from audiomill.database.connection import listening_url
 from audiomill.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 CHANNEL = "audiomill_work"
 """PostgreSQL's NOTIFY channel: an item was queued, or a batch needs a run. The payload is empty."""
-
-CONNECT_SECONDS = 5
-"""How long connecting may take."""
 
 LOOK_SECONDS = 0.5
 """How often a wait looks whether this process, or the platform, is asked to stop."""
@@ -82,16 +80,7 @@ def listening(url: str, settings: Settings, *, wait: bool = True) -> Iterator[Be
         yield Bell(None, settings)
         return
     try:
-        connection = psycopg.connect(
-            settings.database.direct_url or url,
-            autocommit=True,
-            connect_timeout=CONNECT_SECONDS,
-            application_name=APPLICATION_NAME,
-            # A server that vanished without a word: the wait must end with the tick, not after the kernel's two hours.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-        )
+        connection = psycopg.connect(listening_url(settings, url), autocommit=True, application_name=APPLICATION_NAME)
     except (psycopg.Error, OSError) as error:
         log.warning("nobody_to_listen_to", error=type(error).__name__)
         yield Bell(None, settings)

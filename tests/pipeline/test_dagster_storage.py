@@ -16,6 +16,7 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from sqlalchemy import text
 
 from audiomill.cli.instance import DATABASE_VARIABLE, dagster_yaml, database_variable, write_instance
+from audiomill.database.connection import dagster_database_url
 from audiomill.settings import DagsterSettings, Settings
 from resources.dagster_storage import KEPT_CONNECTIONS, MOST_CONNECTIONS, PooledPostgresStorage, dispose_pools
 
@@ -109,6 +110,17 @@ def test_options_of_the_url_stay_with_the_webservers(settings: Settings) -> None
         assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "1234ms"
         assert connection.execute(text("SHOW statement_timeout")).scalar_one() == "4321ms"
     dispose_pools()
+
+
+def test_the_limits_are_those_of_the_settings(settings: Settings) -> None:
+    """They stand in the URL; what is given beside a URL would replace them."""
+    given = settings.model_copy(update={"database": settings.database.model_copy(update={"silence_seconds": 12})})
+    storage = PooledPostgresStorage(database_variable(dagster_database_url(given))).run_storage
+    with storage.connect() as connection:
+        limits = connection.connection.dbapi_connection.get_dsn_parameters()
+    dispose_pools()
+    assert (limits["keepalives_idle"], limits["keepalives_interval"]) == ("6", "2")
+    assert limits["tcp_user_timeout"] == "12000"
 
 
 def test_threads_of_a_process_are_bounded(ref: InstanceRef) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from audiomill.database.capacity import connections_needed, steady
-from audiomill.database.connection import Database, dagster_database_url, database_url
+from audiomill.database.connection import Database, dagster_database_url, database_url, listening_url
 from audiomill.database.embedded import EmbeddedServer
 from audiomill.errors import DatabaseUnavailable
 from audiomill.settings import Settings
@@ -26,6 +26,13 @@ def test_every_url_has_the_limits_and_keeps_what_it_says_itself(settings: Settin
     )
     assert "tcp_user_timeout=30000" in dagster_database_url(given)
     assert steady(database_url(given), given) == database_url(given)
+
+
+def test_who_listens_past_a_pooler_has_the_limits_too(settings: Settings) -> None:
+    past = with_(settings, url="postgresql://u:p@pooler/d", direct_url="postgresql://u:p@h/d", silence_seconds=12)
+    assert listening_url(past, "postgresql://u:p@pooler/d") == steady("postgresql://u:p@h/d", past)
+    assert "tcp_user_timeout=12000" in listening_url(past, "postgresql://u:p@pooler/d")
+    assert listening_url(settings, "postgresql://u:p@h/d") == "postgresql://u:p@h/d"
 
 
 def test_both_drivers_take_the_limits(database: Database, settings: Settings) -> None:

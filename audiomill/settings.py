@@ -134,6 +134,16 @@ class RetentionSettings(BaseModel):
     )
 
 
+class QualitySettings(BaseModel):
+    """What a result must reach before it is delivered, where that is a choice."""
+
+    least_confidence: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.4,
+        description="a recording whose language was not named (`auto`), heard by an engine that knows one language "
+        "only, fails when the mean confidence of its words is lower; 0: it never does",
+    )
+
+
 class InboxSettings(BaseModel):
     """Folder and bucket intake."""
 
@@ -262,6 +272,7 @@ class Settings(BaseSettings):
     batching: BatchingSettings = BatchingSettings()
     lease: LeaseSettings = LeaseSettings()
     retention: RetentionSettings = RetentionSettings()
+    quality: QualitySettings = QualitySettings()
     inbox: InboxSettings = InboxSettings()
     cpu: CpuSettings = CpuSettings()
     engines: EngineSettings = EngineSettings()

@@ -107,6 +107,8 @@ def running_platform(extra: list[str]) -> Iterator[RunningPlatform]:
             "PYTHONPATH": str(ROOT),
             "AUDIOMILL_ENGINES__EXTRA": settings.engines.model_dump_json(include={"extra"}).partition(":")[2][:-1],
             "AUDIOMILL_ENGINES__FETCH_DEFAULT_WEIGHTS": "false",
+            # Speed is measured, not quality: what is dropped names no language, and is a synthetic voice.
+            "AUDIOMILL_QUALITY__LEAST_CONFIDENCE": "0",
             "AUDIOMILL_API__PORT": str(api),
             "AUDIOMILL_DAGSTER__PORT": str(webserver),
         }

@@ -12,7 +12,7 @@ import rfc8785
 from audiomill import __version__
 from audiomill.engines.protocols import EngineIdentity
 from audiomill.formats import RECEIPT_SUFFIX, media_type_of
-from audiomill.jobs.work import ArtifactRecord, ItemResult, OutputRecord
+from audiomill.jobs.work import ArtifactRecord, ItemResult, JobWarning, OutputRecord
 from audiomill.quality import Check
 from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
 from audiomill.storage import ObjectStore
@@ -99,6 +99,15 @@ def deliver(
         recording_seconds=made.recording_seconds,
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,
+        warnings=_warnings(prepared, made),
+    )
+
+
+def _warnings(prepared: Prepared[Payload, Result], made: Made) -> tuple[JobWarning, ...]:
+    """What was wrong with the input, and the checks that the result did not pass but that do not refuse it."""
+    return (
+        *(JobWarning(flaw.code, flaw.message) for flaw in prepared.flaws),
+        *(JobWarning(check.name, check.reason) for check in made.checks if not check.passed and check.reason),
     )
 
 

@@ -10,7 +10,7 @@ from audiomill.catalogue.parameters import TranscribeParameters
 from audiomill.engines.protocols import Engine, Progress, SpeechToText
 from audiomill.errors import AudiomillError
 from audiomill.jobs.leases import ClaimedItem
-from audiomill.quality import Check, judge_transcript, require
+from audiomill.quality import guessed_language, judge_transcript, require
 from audiomill.transcripts import Transcript
 from audiomill.transcripts.formats import parse_json, render
 from ops.delivery import Made, deliver, making_key
@@ -65,9 +65,17 @@ class Transcribing:
         self, engine: Engine, prepared: Prepared[Audio, Transcript], result: Transcript, seconds: float
     ) -> Finished:
         """Judge, render, store. Raises QualityRejected."""
-        checks: list[Check] = judge_transcript(result, prepared.payload)
-        require(checks)
         params = TranscribeParameters.model_validate(prepared.item.parameters)
+        identity = engine.identity
+        checks = judge_transcript(result, prepared.payload)
+        if params.language == "auto" and identity.only_language is not None:
+            checks += guessed_language(
+                result,
+                identity.only_language,
+                filename=prepared.item.filename,
+                limit=self._bench.settings.quality.least_confidence,
+            )
+        require(checks)
         made = Made(
             artifact=render(result, "json"),
             artifact_suffix=".json",
@@ -76,7 +84,7 @@ class Transcribing:
             recording_seconds=prepared.payload.seconds,
             audio_seconds=prepared.payload.seconds,
         )
-        delivered = deliver(self._bench.store, self._bench.key, engine.identity, prepared, made, seconds)
+        delivered = deliver(self._bench.store, self._bench.key, identity, prepared, made, seconds)
         return Finished(delivered, prepared.payload)
 
 

@@ -34,6 +34,13 @@ _SUMMARY: dict[str, Any] = {
     "batch_id": "20261121T100004-5a52b0c7a5d0",
     "run_id": "5b0f6a1e-9d0c-4f4e-8a57-2f1c6d0e9b3a",
     "attempts": 1,
+    "warnings": [
+        {
+            "code": "cut_off",
+            "sentence": "The recording says that it is 60.0 seconds long, but ends after 32.7 seconds; it was probably "
+            "cut off. What is there was used.",
+        }
+    ],
 }
 
 
@@ -129,6 +136,13 @@ class Submission(BaseModel):
     jobs: list[JobReference] = Field(description="in the order of the inputs")
 
 
+class JobWarning(BaseModel):
+    """Something to know of a result that was delivered all the same. The receipts name the same codes."""
+
+    code: str = Field(description="stable: `low_confidence`, `cut_off`, `clipping` and others")
+    sentence: str
+
+
 class JobSummary(BaseModel):
     """A job in a list."""
 
@@ -155,6 +169,9 @@ class JobSummary(BaseModel):
     batch_id: str | None = Field(None, description="the batch that its stage is worked off in")
     run_id: str | None = Field(None, description="Dagster's run of that batch")
     attempts: int
+    warnings: list[JobWarning] = Field(
+        description="what to know of its outputs before they are used; empty when all is well"
+    )
 
 
 class Output(BaseModel):

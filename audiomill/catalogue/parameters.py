@@ -42,7 +42,8 @@ class TranscribeParameters(Parameters):
 
     language: LanguageTag | Literal["auto"] = Field(
         "auto",
-        description="language spoken (BCP 47: `en`, `de`), or `auto` to detect it where the engine can",
+        description="language spoken (BCP 47: `en`, `de`), or `auto` to detect it where the engine can; "
+        "where it knows one only, what it hardly understood is refused",
     )
     task: Literal["transcribe", "translate"] = Field(
         "transcribe", description="`translate` gives English text for any language, where the engine can"

@@ -148,18 +148,19 @@ def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text:
 
     with ApiClient(settings.api_url, _new_key(settings)) as client:
         if paths:
-            return _process(client, settings, paths, recipe, output)
+            return _process(client, settings, paths, recipe, {}, output)
         # Not in the output folder: there a folder of that name will hold what becomes of it.
         spoken_file = settings.data_dir / "demo" / "spoken.txt"
         spoken_file.parent.mkdir(parents=True, exist_ok=True)
         spoken_file.write_text(text + "\n")
         err.print(f"Speaking a text of {len(text.split())} words …")
-        spoken = _process(client, settings, [spoken_file], "synthesize", output)
+        spoken = _process(client, settings, [spoken_file], "synthesize", {}, output)
         speech = spoken[0].folder / "speech.wav"
         if spoken[0].problem is not None:
             return spoken
         err.print("Transcribing what was spoken …")
-        heard = _process(client, settings, [speech], "transcribe", output)
+        # Named: what the embedded recogniser understands of a synthetic voice could be any language.
+        heard = _process(client, settings, [speech], "transcribe", {"language": "en"}, output)
         transcript = heard[0].folder / "transcript.txt"
         if heard[0].problem is None and transcript.exists():
             show_table(("spoken", "heard"), [(text, " ".join(transcript.read_text().split()))])
@@ -167,7 +168,12 @@ def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text:
 
 
 def _process(
-    client: "ApiClient", settings: Settings, paths: Sequence[Path], recipe: str, output: Path
+    client: "ApiClient",
+    settings: Settings,
+    paths: Sequence[Path],
+    recipe: str,
+    parameters: dict[str, Any],
+    output: Path,
 ) -> list[Outcome]:
     """Order, follow, fetch and verify."""
     from audiomill.cli.journal import Journal  # noqa: PLC0415 - as above
@@ -177,7 +183,7 @@ def _process(
     place = settings.data_dir / "submissions" / f"demo-{os.getpid()}.jsonl"
     place.unlink(missing_ok=True)
     with Journal(place) as journal:
-        ordered = send_and_order(client, paths, recipe=recipe, parameters={}, journal=journal)
+        ordered = send_and_order(client, paths, recipe=recipe, parameters=parameters, journal=journal)
     place.unlink()
     follow_all(client, [(each.path.name, each.job_id) for each in ordered if each.job_id is not None])
     outcomes = []

@@ -66,6 +66,7 @@ def show(job_id: JobId) -> None:
         ("job", view.id), ("workspace", view.workspace_id), ("submission", view.submission_id),
         ("file", view.filename), ("recipe", view.recipe), ("engine", _engine(view)),
         ("state", f"{view.state} ({view.stage}, {view.progress:.0%})"), ("reason", view.failure_reason),
+        *(("warning", warning["sentence"]) for warning in view.warnings),
         ("ordered", view.created_at), ("started", view.started_at), ("finished", view.finished_at),
         ("attempts", view.attempts), ("batch", view.batch_id), ("run", view.run_id), ("run's page", run_url),
     )  # fmt: skip

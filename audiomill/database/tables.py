@@ -41,6 +41,7 @@ class Base(DeclarativeBase):
         str: Text(),
         float: Double(),
         dict[str, Any]: JSONB(),
+        list[dict[str, str]]: JSONB(),
         list[str]: JSONB(),
     }
 
@@ -159,6 +160,9 @@ class Job(Base):
     progress: Mapped[float] = mapped_column(server_default="0", comment="share done, 0 to 1")
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None] = mapped_column(comment="a sentence for the customer")
+    warnings: Mapped[list[dict[str, str]]] = mapped_column(
+        server_default="[]", comment="code and sentence of each thing that its customer should know of the result"
+    )
     event_seq: Mapped[int] = mapped_column(server_default="0", comment="number of the newest event")
     created_at: Mapped[datetime] = _now()
     started_at: Mapped[datetime | None]

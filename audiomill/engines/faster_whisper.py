@@ -85,7 +85,9 @@ class FasterWhisper:
         self._resource_class = resource_class
         self._folder = self._store.path(NAME, name)
         self._build()
-        self._identity = EngineIdentity(NAME, package_version("faster-whisper"), name, installed.sha256, SEED)
+        self._identity = EngineIdentity(
+            NAME, package_version("faster-whisper"), name, installed.sha256, SEED, _languages(name)
+        )
 
     @property
     def identity(self) -> EngineIdentity:

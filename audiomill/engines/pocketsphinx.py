@@ -29,7 +29,7 @@ from audiomill.engines.phrases import phrases
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, recogniser_samples, utterances
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineUnavailable
-from audiomill.transcripts import Segment, Transcript, Word
+from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
 
 LANGUAGES = ("en", "en-us")
 
@@ -71,7 +71,8 @@ class Pocketsphinx:
             version = package_version("pocketsphinx")
         except PackageNotFoundError:
             version = "unknown"
-        return EngineIdentity("pocketsphinx", version, "en-us", folder_sha256(worker.model_folder()))
+        model_sha256 = folder_sha256(worker.model_folder())
+        return EngineIdentity("pocketsphinx", version, "en-us", model_sha256, languages=LANGUAGES)
 
     @property
     def usage(self) -> Usage:
@@ -197,4 +198,4 @@ def _transcript(words: Sequence[Word], duration_seconds: float, *, word_times: b
         )
         for phrase in phrases(words)
     )
-    return Transcript(segments, "en", None, duration_seconds)
+    return Transcript(segments, "en", None, duration_seconds, mean_confidence(words))

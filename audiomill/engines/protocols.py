@@ -33,7 +33,7 @@ class Availability:
 class EngineIdentity:
     """What made an output, for receipts and artifact keys: engine, its version, the model and its SHA-256.
 
-    seed: what its random numbers start from; None: it draws none.
+    seed: what its random numbers start from; None: it draws none. languages: BCP 47 tags, lower case; None: any.
     """
 
     engine: str
@@ -41,6 +41,13 @@ class EngineIdentity:
     model: str | None
     model_sha256: str | None
     seed: int | None = None
+    languages: tuple[str, ...] | None = None
+
+    @property
+    def only_language(self) -> str | None:
+        """The language of an engine that knows one only, whatever its accents: it takes all that it hears for it."""
+        known = {tag.split("-")[0] for tag in self.languages or ()}
+        return known.pop() if len(known) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class JobView:
     batch_id: str | None
     run_id: str | None
     attempts: int
+    warnings: list[dict[str, str]]
     outputs: tuple[OutputView, ...] = ()
 
 
@@ -126,6 +127,7 @@ def jobs_shown() -> Select[Any]:
             WorkItem.batch_id,
             func.coalesce(WorkItem.run_id, Batch.run_id).label("run_id"),
             WorkItem.attempts,
+            Job.warnings,
         )
         .join(Recording, Recording.id == Job.recording_id)
         .join(WorkItem, (WorkItem.job_id == Job.id) & (WorkItem.stage == Job.stage))

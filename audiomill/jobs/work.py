@@ -4,7 +4,7 @@ An item ends once: a write for one that has ended meanwhile (its customer cancel
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select, text, update
@@ -48,6 +48,14 @@ class OutputRecord:
 
 
 @dataclass(frozen=True)
+class JobWarning:
+    """What a customer should know of a result that was delivered all the same. The sentence is for no log."""
+
+    code: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class ItemResult:
     """All that one item came to. `outputs` is empty for a stage that is not its job's last."""
 
@@ -57,6 +65,7 @@ class ItemResult:
     recording_seconds: float | None
     audio_seconds: float
     processing_seconds: float
+    warnings: tuple[JobWarning, ...] = ()
 
 
 def begin(session: Session, claim: Claim, item_ids: Sequence[str]) -> dict[str, int]:
@@ -139,6 +148,9 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
         )
         .on_conflict_do_nothing(index_elements=["key"])
     )
+    if result.warnings:
+        told = [asdict(warning) for warning in result.warnings]
+        session.execute(update(Job).where(Job.id == job.id).values(warnings=Job.warnings + told))
     chain = capability(job.capability).stages
     place = chain.index(claim.stage)
     if place + 1 < len(chain):

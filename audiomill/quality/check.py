@@ -14,6 +14,7 @@ REJECTING = frozenset(
         "too_many_words",  # more than anybody can say in the time
         "silent_speech",  # nothing to hear where speech was ordered
         "broken_speech",  # not a number, or no samples
+        "doubtful_language",  # taken for the engine's only language, which nobody said that it is, and not understood
         "wrong_duration",  # far too short or too long for the text
     }
 )

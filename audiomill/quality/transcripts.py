@@ -9,7 +9,7 @@ from audiomill.audio import Audio, mono, resampled, silent_share
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, speech_spans
 from audiomill.quality.check import Check
 from audiomill.quality.sound import clipping
-from audiomill.transcripts import Transcript
+from audiomill.transcripts import Transcript, mean_confidence
 
 MAX_COMPRESSION_RATIO = 2.4
 """Whisper's `compression_ratio_threshold`: above it its authors take the text of a window for a loop (Radford et al.,
@@ -34,9 +34,8 @@ MAX_WORDS_PER_SECOND = 637 / 60
 """The fastest speaker on record: 637 words a minute (Steve Woodmore, Guinness World Records 1990)."""
 
 LEAST_CONFIDENCE = 0.45
-"""Mean of the words' confidence. By pocketsphinx ten real English sentences came to 0.49 to 0.93; 32 clips of thirteen
-other languages, which it takes for English, to 0.16 to 0.66, 27 of them below; espeak-ng's English, of which it
-understands every sixth word, to 0.25 to 0.55."""
+"""Mean of the words' confidence. By pocketsphinx ten real English sentences came to 0.49 to 0.93, and 20 of 27 sentences
+in other languages to less than 0.4 (docs/decisions/0024). Below this one warns; what refuses is a setting."""
 
 # What is written without spaces counts by the character.
 _TOKEN = re.compile(
@@ -80,12 +79,9 @@ def speech_found(words: Sequence[str], audio: Audio) -> Check:
 
 def confidence(transcript: Transcript) -> list[Check]:
     """Was the engine sure? `value` and `limit`: mean confidence of the words; nothing where it gives none."""
-    given = [
-        word.confidence for segment in transcript.segments for word in segment.words if word.confidence is not None
-    ]
-    if not given:
+    mean = confidence_of(transcript)
+    if mean is None:
         return []
-    mean = statistics.fmean(given)
     passed = mean >= LEAST_CONFIDENCE
     reason = (
         f"The engine was not sure of what it heard (confidence {mean:.2f} of 1): the recording may be in a language "
@@ -93,6 +89,12 @@ def confidence(transcript: Transcript) -> list[Check]:
         "engine for it."
     )
     return [Check("low_confidence", passed, mean, LEAST_CONFIDENCE, None if passed else reason)]
+
+
+def confidence_of(transcript: Transcript) -> float | None:
+    """Mean confidence of the words, 0 to 1; None where the engine gives none."""
+    mean = mean_confidence(word for segment in transcript.segments for word in segment.words)
+    return transcript.confidence if mean is None else mean
 
 
 def words_in_time(words: Sequence[str], seconds: float) -> Check:

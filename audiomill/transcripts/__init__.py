@@ -1,5 +1,5 @@
 """What was said, when: the Transcript value and the files it is written to. No audio, no engines."""
 
-from audiomill.transcripts.transcript import Segment, Transcript, Word
+from audiomill.transcripts.transcript import Segment, Transcript, Word, mean_confidence
 
-__all__ = ["Segment", "Transcript", "Word"]
+__all__ = ["Segment", "Transcript", "Word", "mean_confidence"]

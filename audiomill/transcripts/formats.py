@@ -63,6 +63,7 @@ def _json(transcript: Transcript) -> str:
         "language": plain(transcript.language),
         "language_probability": _share(transcript.language_probability),
         "duration_seconds": _seconds(transcript.duration_seconds),
+        "confidence": _share(transcript.confidence),
         "text": " ".join(text for segment in transcript.segments if (text := plain(segment.text))),
         "segments": [
             {
@@ -93,6 +94,7 @@ def parse_json(data: bytes) -> Transcript:
         language=document["language"],
         language_probability=document["language_probability"],
         duration_seconds=document["duration_seconds"],
+        confidence=document.get("confidence"),  # what was stored earlier has none
     )
 
 

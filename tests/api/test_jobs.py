@@ -1,5 +1,6 @@
 """Ordering and looking at jobs over HTTP: repeats, races, pages that hold while rows are added, what is refused."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -34,6 +35,20 @@ def test_an_order_is_there_for_its_workspace_alone(client: httpx.Client, strange
         assert (refused.status_code, refused.json()["code"]) == (404, "job_not_found")
     assert stranger.delete(job["url"]).status_code == 404
     assert stranger.get("/v1/jobs").json() == {"jobs": [], "next": None}
+
+
+def test_what_to_know_of_a_result_stands_on_its_job(client: httpx.Client, database: Database) -> None:
+    job = order(client, "Good morning.").json()["jobs"][0]
+    assert client.get(job["url"]).json()["warnings"] == []
+    told = [{"code": "cut_off", "sentence": "It was probably cut off. What is there was used."}]
+    with database.session() as session:
+        session.execute(
+            text("UPDATE jobs SET warnings = CAST(:told AS jsonb) WHERE id = :id"),
+            {"told": json.dumps(told), "id": job["id"]},
+        )
+    assert client.get(job["url"]).json()["warnings"] == told
+    (listed,) = (each for each in client.get("/v1/jobs").json()["jobs"] if each["id"] == job["id"])
+    assert listed["warnings"] == told
 
 
 def test_a_repeat_gets_the_same_answer_and_says_so(client: httpx.Client) -> None:

@@ -130,10 +130,11 @@ def test_first_block(clone):
     assert not (Path(clone.environment["HOME"]) / ".audiomill").exists(), "one platform, one data directory"
 
 
-def test_block_beside_a_running_platform(clone, up):
+def test_block_beside_a_running_platform(clone, up, recordings):
     block = next(block for block in BLOCKS if "audiomill submit" in block)
     (clone.folder / "talks").mkdir()
-    shutil.copy(clone.folder / "demo-output" / "spoken.txt" / "speech.wav", clone.folder / "talks")
+    # A person's voice: an artificial one, of which the language is not named, may be refused.
+    shutil.copy(recordings / "speech" / "spk1-5.wav", clone.folder / "talks")
     said = clone.run(block)
     assert "1 of 1 complete" in said.stdout
     assert str(clone.data_dir) in said.stdout

@@ -1,6 +1,7 @@
 """A recogniser that does as the order's `initial_prompt` says: for tests of what is around engines.
 
-`say:WORDS` (default), `refuse` (the item's own error), `break` (the engine breaks), `die` (its process is gone),
+`say:WORDS` (default), `guess:WORDS` (the same, far from sure), `refuse` (the item's own error), `break` (the engine
+breaks), `die` (its process is gone),
 `wait:SECONDS` before it says something.
 """
 
@@ -69,5 +70,6 @@ class Scripted:
             time.sleep(float(argument))
             argument = "hello there"
         each = audio.seconds / max(1, len(argument.split()))
-        words = tuple(Word(word, index * each, (index + 1) * each, 0.9) for index, word in enumerate(argument.split()))
+        sure = 0.2 if order == "guess" else 0.9
+        words = tuple(Word(word, index * each, (index + 1) * each, sure) for index, word in enumerate(argument.split()))
         return Transcript((Segment(argument, 0.0, audio.seconds, words),), "en", None, audio.seconds)

@@ -42,7 +42,10 @@ class Mill:
         workspace_id: str = WORKSPACE,
         **parameters: Any,
     ) -> tuple[str, ...]:
-        """Order a recipe of the embedded engine for each input; returns the job ids."""
+        """Order a recipe of the embedded engine for each input; returns the job ids.
+
+        espeak-ng's voice is hardly understood: name its language, or it may be refused as another.
+        """
         engine = ENGINES[recipe(recipe_name).capability]
         jobs = []
         for data in inputs:

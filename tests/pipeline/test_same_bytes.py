@@ -32,6 +32,7 @@ TEXTS = (
     "good morning, it is ten o'clock and everybody is at work",
     "open the book and read the second page",
 )
+ENGLISH = {"language": "en"}
 Files = list[Mapping[str, bytes]]
 
 
@@ -69,12 +70,14 @@ def anew(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
     get_settings.cache_clear()
 
 
-def made(mill: Mill, inputs: Sequence[bytes], recipe: str, *, order: Sequence[int], batches: int) -> Files:
+def made(
+    mill: Mill, inputs: Sequence[bytes], recipe: str, *, order: Sequence[int], batches: int, **parameters: str
+) -> Files:
     """The files of each input, in the inputs' order, when they are ordered in `order` and worked off in `batches`."""
     found: dict[int, Mapping[str, bytes]] = {}
     worked: list[str] = []
     for part in np.array_split(np.array(order), batches):
-        jobs = mill.order([inputs[index] for index in part], recipe)
+        jobs = mill.order([inputs[index] for index in part], recipe, **parameters)
         worked += mill.work()
         found |= {int(index): mill.deliverables(job) for index, job in zip(part, jobs, strict=True)}
     assert len(worked) == batches
@@ -97,12 +100,12 @@ def test_transcripts_do_not_depend_on_batch_order_and_workers(
     mill: Mill, anew: Callable[[int], None], recordings_of_texts: list[bytes]
 ) -> None:
     anew(1)
-    first = made(mill, recordings_of_texts, "transcribe", order=range(4), batches=1)
+    first = made(mill, recordings_of_texts, "transcribe", order=range(4), batches=1, **ENGLISH)
     assert all(set(files) == {f"transcript.{form}" for form in ("txt", "srt", "vtt", "tsv", "json")} for files in first)
     assert len({files["transcript.txt"] for files in first}) == 4, "each says something else"
     for cores, batches, order in VARIANTS:
         anew(cores)
-        again = made(mill, recordings_of_texts, "transcribe", order=order, batches=batches)
+        again = made(mill, recordings_of_texts, "transcribe", order=order, batches=batches, **ENGLISH)
         assert again == first, f"{cores} cores, {batches} batches, order {order}"
 
 
@@ -135,10 +138,10 @@ def never(*_: object) -> None:
 def test_another_recipe_of_the_same_recording_finds_what_was_made(
     mill: Mill, recordings_of_texts: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (whole,) = mill.order(recordings_of_texts[:1], "transcribe")
+    (whole,) = mill.order(recordings_of_texts[:1], "transcribe", **ENGLISH)
     mill.work()
     monkeypatch.setattr(Pocketsphinx, "transcribe", never)
-    (subtitles,) = mill.order(recordings_of_texts[:1], "subtitles")
+    (subtitles,) = mill.order(recordings_of_texts[:1], "subtitles", **ENGLISH)
     mill.work()
     expected = {name: data for name, data in mill.deliverables(whole).items() if name.endswith((".srt", ".vtt"))}
     assert mill.deliverables(subtitles) == expected
@@ -170,9 +173,9 @@ def test_speech_of_an_earlier_job_gives_the_same_files_in_other_formats(
 
 
 def test_other_parameters_are_made_anew(mill: Mill, recordings_of_texts: list[bytes]) -> None:
-    mill.order(recordings_of_texts[:1], "subtitles")
+    mill.order(recordings_of_texts[:1], "subtitles", **ENGLISH)
     mill.work()
-    (wordless,) = mill.order(recordings_of_texts[:1], "transcribe", word_timestamps=False)
+    (wordless,) = mill.order(recordings_of_texts[:1], "transcribe", word_timestamps=False, **ENGLISH)
     mill.work()
     assert artifacts(mill) == 2
     found = json.loads(mill.deliverables(wordless)["transcript.json"])
@@ -193,9 +196,9 @@ def test_what_one_workspace_had_made_another_never_gets(
         return really(self, audios, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Pocketsphinx, "transcribe", counted)
-    (ours,) = mill.order(recordings_of_texts[:1])
+    (ours,) = mill.order(recordings_of_texts[:1], **ENGLISH)
     mill.work()
-    (theirs,) = mill.order(recordings_of_texts[:1], workspace_id="rival")
+    (theirs,) = mill.order(recordings_of_texts[:1], workspace_id="rival", **ENGLISH)
     mill.work()
     assert sum(asked) == 2, "a stranger's recording would be known by how fast its order was done"
     assert mill.deliverables(ours) == mill.deliverables(theirs)

@@ -111,6 +111,7 @@ def test_without_word_times(engine, sentences):
     plain = engine.transcribe(sentences[:1], TranscribeParameters(word_timestamps=False))[0]
     assert plain.text
     assert all(segment.words == () for segment in plain.segments)
+    assert 0 < plain.confidence <= 1, "it is not shown for each word, and yet known"
 
 
 @pytest.mark.parametrize(("seconds", "vad"), [(0.0, True), (0.0, False), (0.001, False), (0.05, False), (3.0, True)])

@@ -34,8 +34,8 @@ MAX_WORDS_PER_SECOND = 637 / 60
 """The fastest speaker on record: 637 words a minute (Steve Woodmore, Guinness World Records 1990)."""
 
 LEAST_CONFIDENCE = 0.45
-"""Mean of the words' confidence. By pocketsphinx ten real English sentences came to 0.49 to 0.93, and 20 of 27 sentences
-in other languages to less than 0.4 (docs/decisions/0024). Below this one warns; what refuses is a setting."""
+"""Mean of the words' confidence. By pocketsphinx ten real English sentences came to 0.49 to 0.93, and 20 of 27
+sentences in other languages to less than 0.4 (docs/decisions/0024). Below this one warns; what refuses is a setting."""
 
 # What is written without spaces counts by the character.
 _TOKEN = re.compile(

@@ -4,7 +4,9 @@ named and by an engine that knows one only, is refused."""
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from audiomill.cli.main import app
 from audiomill.engines.protocols import EngineIdentity
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.queries import get_job
@@ -57,6 +59,9 @@ def test_a_recording_that_was_cut_off_is_told_on_the_job_as_on_its_receipts(mill
     assert [check["name"] for check in checks if not check["passed"]] == codes(job)
     assert run.success
     assert not any("cut off" in str(event) for event in run.all_events), "no sentence of a customer's in Dagster"
+    shown = CliRunner().invoke(app, ["jobs", "show", job.id])
+    assert (shown.exit_code, "warning" in shown.stdout) == (0, True), shown.output
+    assert "it was probably cut off" in " ".join(shown.stdout.split())
 
 
 def test_what_is_well_has_no_warnings(milled, english_only):

@@ -138,7 +138,7 @@ class QualitySettings(BaseModel):
     """What a result must reach before it is delivered, where that is a choice."""
 
     least_confidence: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.4,
+        0.37,
         description="a recording whose language was not named (`auto`), heard by an engine that knows one language "
         "only, fails when the mean confidence of its words is lower; 0: it never does",
     )

@@ -1,4 +1,4 @@
-"""API keys: making, checking, listing, revoking. What a key may do beyond its workspace comes with roles.
+"""API keys: making, listing, revoking. The check is in key_check.py; what a key may do comes with roles.
 
 A key is `am_` and 32 random bytes in base64url. Only its SHA-256 is kept: 256 random bits cannot be guessed, so a
 slow hash would add nothing. The check is one look-up by that hash in a unique index: no two texts are compared, so no
@@ -76,19 +76,6 @@ def create_key(session: Session, *, workspace_id: str, name: str) -> CreatedKey:
     session.add(key)
     session.flush()
     return CreatedKey(key.id, plaintext, workspace_id)
-
-
-def authenticate(session: Session, plaintext: str) -> Principal:
-    """Whose key it is. Raises Unauthorized (`unknown_key`), the same for a key that never was and a revoked one."""
-    if has_the_form_of_a_key(plaintext):
-        row = session.execute(
-            select(ApiKey.id, ApiKey.workspace_id).where(
-                ApiKey.sha256 == sha256_of(plaintext), ApiKey.revoked_at.is_(None)
-            )
-        ).one_or_none()
-        if row is not None:
-            return Principal(workspace_id=row.workspace_id, key_id=row.id)
-    raise unknown_key()
 
 
 def has_the_form_of_a_key(plaintext: str) -> bool:

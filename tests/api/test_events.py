@@ -15,7 +15,7 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.orm import Session
 
 from api.jobs import streams
-from audiomill.accounts.keys import authenticate, revoke_key
+from audiomill.accounts.keys import list_keys, revoke_key
 from audiomill.database.connection import Database
 from audiomill.database.embedded import EmbeddedServer
 from audiomill.jobs.transitions import transition
@@ -207,8 +207,8 @@ def test_a_stream_ends_with_its_key(
         time.sleep(1)
         assert not reading.done(), "it ended though its key holds"
         with database.session() as session:
-            principal = authenticate(session, client.headers["Authorization"].removeprefix("Bearer "))
-            revoke_key(session, workspace_id="leaving", key_id=principal.key_id)
+            [key] = list_keys(session, "leaving")
+            revoke_key(session, workspace_id="leaving", key_id=key.id)
         assert "event: queued" in reading.result(20)
     assert client.get(f"/v1/jobs/{job_id}/events").status_code == 401
 
@@ -223,8 +223,8 @@ def test_a_busy_stream_ends_with_its_key_too(
     with ThreadPoolExecutor(1) as pool, client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
         reading = pool.submit(lambda: list(stream.iter_lines()))
         with database.session() as session:
-            principal = authenticate(session, client.headers["Authorization"].removeprefix("Bearer "))
-            revoke_key(session, workspace_id="hurrying", key_id=principal.key_id)
+            [key] = list_keys(session, "hurrying")
+            revoke_key(session, workspace_id="hurrying", key_id=key.id)
         work_off(database, job_id, pause_seconds=0.1)
         assert "event: complete" not in reading.result(20)
 

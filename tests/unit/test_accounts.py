@@ -1,15 +1,31 @@
 """Workspaces and API keys: bad names, foreign keys, revocation, nothing secret kept or printed."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select, text
 
-from audiomill.accounts.keys import authenticate, create_key, list_keys, revoke_key
+from audiomill.accounts.key_check import KeyCheck
+from audiomill.accounts.keys import Principal, create_key, list_keys, revoke_key
 from audiomill.accounts.workspaces import ensure_workspace, get_workspace
 from audiomill.database.connection import Database
+from audiomill.database.reading import Reader
 from audiomill.database.tables import ApiKey
 from audiomill.errors import BadRequest, NotFound, Unauthorized
+
+
+def checked(database: Database, plaintext: str) -> Principal:
+    """As the API checks a key with a request."""
+
+    async def check() -> Principal:
+        reader = Reader(database.url)
+        try:
+            return await KeyCheck(reader).principal(plaintext)
+        finally:
+            await reader.close()
+
+    return asyncio.run(check())
 
 
 @pytest.fixture
@@ -49,9 +65,8 @@ def test_a_key_opens_its_workspace_and_only_its_hash_is_kept(database: Database,
     assert created.plaintext.startswith("am_")
     assert len(created.plaintext) == 46
     assert created.plaintext not in repr(created)
+    assert checked(database, created.plaintext) == Principal(workspace, created.id)
     with database.session() as session:
-        principal = authenticate(session, created.plaintext)
-        assert (principal.workspace_id, principal.key_id) == (workspace, created.id)
         stored = session.execute(text("SELECT row_to_json(k)::text FROM api_keys k WHERE id = :id"), {"id": created.id})
         assert created.plaintext[10:] not in str(stored.scalar_one())
         assert session.scalar(select(ApiKey.hint).where(ApiKey.id == created.id)) == created.plaintext[:8]
@@ -62,8 +77,8 @@ def test_a_key_opens_its_workspace_and_only_its_hash_is_kept(database: Database,
     ["", "am_", "Bearer", "am_" + "A" * 43, "am_" + "A" * 42, "am_" + "é" * 43, "am_\x00" + "A" * 42, "x" * 9999],
 )
 def test_a_wrong_key_is_refused(database: Database, wrong: str) -> None:
-    with database.session() as session, pytest.raises(Unauthorized):
-        authenticate(session, wrong)
+    with pytest.raises(Unauthorized):
+        checked(database, wrong)
 
 
 def test_a_revoked_key_is_refused_and_revoking_again_changes_nothing(database: Database, workspace: str) -> None:
@@ -75,9 +90,9 @@ def test_a_revoked_key_is_refused_and_revoking_again_changes_nothing(database: D
         again = revoke_key(session, workspace_id=workspace, key_id=created.id)
         assert first.revoked_at is not None
         assert again.revoked_at == first.revoked_at
-        with pytest.raises(Unauthorized):
-            authenticate(session, created.plaintext)
         assert created.id in {key.id for key in list_keys(session, workspace) if key.revoked_at}
+    with pytest.raises(Unauthorized):
+        checked(database, created.plaintext)
 
 
 def test_a_key_of_another_workspace_cannot_be_revoked(database: Database, workspace: str) -> None:
@@ -86,8 +101,7 @@ def test_a_key_of_another_workspace_cannot_be_revoked(database: Database, worksp
         created = create_key(session, workspace_id=workspace, name="mine")
     with database.session() as session, pytest.raises(NotFound):
         revoke_key(session, workspace_id="other", key_id=created.id)
-    with database.session() as session:
-        assert authenticate(session, created.plaintext).workspace_id == workspace
+    assert checked(database, created.plaintext).workspace_id == workspace
 
 
 def test_keys_need_a_workspace_and_a_name(database: Database, workspace: str) -> None:

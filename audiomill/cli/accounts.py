@@ -39,7 +39,7 @@ def list_keys(workspace: Workspace = "default") -> None:
         found = keys.list_keys(session, workspace)
     show_table(
         ("key", "name", "begins with", "made", "revoked"),
-        [(key.id, key.name, f"{key.hint}…", f"{key.created_at:%Y-%m-%d %H:%M}", key.revoked_at) for key in found],
+        [(key.id, key.name, f"{key.hint}…", key.created_at, key.revoked_at) for key in found],
     )
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
@@ -57,8 +58,14 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if cell is None else printable(str(cell)) for cell in row))
+        table.add_row(*(printable(_shown(cell)) for cell in row))
     Console(highlight=False, width=None if out.is_terminal else 160).print(table)
+
+
+def _shown(cell: object) -> str:
+    if isinstance(cell, datetime):
+        return f"{cell.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "" if cell is None else str(cell)
 
 
 def printable(text: str) -> str:

@@ -182,6 +182,8 @@ def _process(
     # A demo orders each time it is run: its journal is of this run only.
     place = settings.data_dir / "submissions" / f"demo-{os.getpid()}.jsonl"
     place.unlink(missing_ok=True)
+    # Where nobody watches a terminal there are no bars, and this takes its time.
+    err.print(f"Sending {len(paths)} file{'s' if len(paths) != 1 else ''} for the recipe {recipe} …")
     with Journal(place) as journal:
         ordered = send_and_order(client, paths, recipe=recipe, parameters=parameters, journal=journal)
     place.unlink()

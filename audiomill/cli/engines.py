@@ -69,10 +69,7 @@ def list_workers() -> None:
         found = workers(session)
     show_table(
         ("worker", "said", "holds until", "can run"),
-        [
-            (each.name, f"{each.heartbeat_at:%F %T %Z}", f"{each.expires_at:%F %T %Z}", ", ".join(each.ready))
-            for each in found
-        ],
+        [(each.name, each.heartbeat_at, each.expires_at, ", ".join(each.ready)) for each in found],
     )
 
 

@@ -23,8 +23,5 @@ def list_entries(
         entries = recent_entries(session, outcome="rejected" if rejected else None, limit=limit)
     show_table(
         ("object", "outcome", "reason", "submission", "seen"),
-        [
-            (each.object_key, each.outcome, each.reason, each.submission_id, f"{each.seen_at:%m-%d %H:%M:%S}")
-            for each in entries
-        ],
+        [(each.object_key, each.outcome, each.reason, each.submission_id, each.seen_at) for each in entries],
     )

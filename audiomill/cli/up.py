@@ -102,7 +102,7 @@ def purge(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
 
 
 def status() -> None:
-    """Show the platform's programs."""
+    """Show which data directory is meant, under which addresses its platform runs, and that platform's programs."""
     from audiomill.cli.readiness import program_states  # noqa: PLC0415 - as above
     from audiomill.cli.sockets import supervisor_socket  # noqa: PLC0415 - as above
 

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from audiomill.cli.console import show_table
 from audiomill.cli.main import app
 from audiomill.cli.submit import parameters_of
 from audiomill.cli.submitting import files_of, folder_names
@@ -35,6 +37,14 @@ def installation(tmp_path, monkeypatch):
     get_settings.cache_clear()
     yield tmp_path
     get_settings.cache_clear()
+
+
+def test_times_are_shown_alike_wherever_they_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    moment = datetime(2026, 11, 21, 15, 33, 26, 800780, tzinfo=timezone(timedelta(hours=1)))
+    show_table(("ordered", "ended"), [(moment, None)])
+    shown = capsys.readouterr().out
+    assert "2026-11-21 14:33:26 UTC" in shown
+    assert "None" not in shown
 
 
 def test_help_loads_nothing_heavy():

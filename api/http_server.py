@@ -17,6 +17,9 @@ MAX_HEADERS = 100
 HEAD_SECONDS = 10.0
 """From a request's first byte, or from the connection, until its head is whole."""
 
+LINGER_SECONDS = 5.0
+"""How long the rest of a body may still come after its answer, which did not need it: a refusal, for most."""
+
 SPARE_CONNECTIONS = 64
 """So many beyond the limit are told that it is reached; the rest is cut off without a word."""
 
@@ -33,7 +36,9 @@ class BoundedHttp(HttpToolsProtocol):
         self.limit_concurrency = None
         self._head_bytes = self._unparsed_bytes = 0
         self._in_head = True
+        self._whole = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there."""
@@ -46,6 +51,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A client is gone."""
         self._end_head()
+        self._end_linger()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -59,6 +65,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The first byte of a request."""
         super().on_message_begin()
         self._head_bytes = 0
+        self._whole = False
         self._begin_head()
 
     def on_url(self, url: bytes) -> None:
@@ -87,6 +94,19 @@ class BoundedHttp(HttpToolsProtocol):
         self._unparsed_bytes = 0
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._whole = True
+        self._end_linger()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is sent. uvicorn reads what is left of its request for as long as it comes, a byte at a time."""
+        cycle = self.cycle
+        super().on_response_complete()
+        if cycle.response_complete and not self._whole and not self._in_head and self._linger_timer is None:
+            self._linger_timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed, or was too much in one piece."""
         if self._head_bytes > MAX_HEAD_BYTES or len(self.headers or ()) >= MAX_HEADERS:
@@ -114,6 +134,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_linger(self) -> None:
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+            self._linger_timer = None
 
     def _too_slow(self) -> None:
         self._head_timer = None

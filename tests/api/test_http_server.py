@@ -104,6 +104,33 @@ def test_a_head_too_slow_is_cut_off(server: str, impatient: None, sent: bytes) -
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.parametrize("request_line", ["POST /v1/jobs", "GET /healthz"])
+def test_a_body_that_nobody_needs_does_not_hold_its_connection(
+    server: str, request_line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte a second once held a connection for ever, without a key; 512 of them all that there are."""
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 0.5)
+    ended_at = time.monotonic() + 20
+    with connected(server) as raw:
+        raw.sendall(f"{request_line} HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n".encode())
+        assert raw.recv(65536).startswith(b"HTTP/1.1 ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() < ended_at:
+                raw.sendall(b" ")
+                time.sleep(0.1)
+
+
+def test_a_body_that_comes_after_its_answer_keeps_the_connection(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "LINGER_SECONDS", 1.0)
+    with connected(server) as raw:
+        raw.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n")
+        assert b" 401 " in raw.recv(65536)
+        raw.sendall(b"{}")
+        time.sleep(1.5)
+        raw.sendall(SMALL.encode() + b"\r\n")
+        assert b" 200 " in raw.recv(65536)
+
+
 def test_a_slow_answer_is_no_slow_head(client: httpx.Client, impatient: None) -> None:
     job = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "Wait for me."}]}).json()["jobs"][0]
     with client.stream("GET", job["events_url"]) as stream:

@@ -6,6 +6,7 @@ through is decided in audiomill/operators/guard.py.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from dagster import DagsterInstance
@@ -31,14 +32,20 @@ def serve(settings: Settings, workspace_file: Path) -> None:
         target = WorkspaceFileTarget([str(workspace_file)])
         with WorkspaceProcessContext(instance, workspace_load_target=target) as context:
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=LIVE_DATA_POLL_MS)
-            uvicorn.run(
-                Guard(app, policy),
-                host=settings.dagster.host,
-                port=settings.dagster.port,
-                log_level="warning",
-                # An open page's websocket would hold a stop for ever.
-                timeout_graceful_shutdown=5,
-            )
+            uvicorn.run(Guard(app, policy), **server_options(settings))
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """How uvicorn listens."""
+    return {
+        "host": settings.dagster.host,
+        "port": settings.dagster.port,
+        "log_level": "warning",
+        # httptools gathers a head of any size before the guard sees it, and stops all else meanwhile; h11 refuses it.
+        "http": "h11",
+        # An open page's websocket would hold a stop for ever.
+        "timeout_graceful_shutdown": 5,
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""How Dagster's webserver listens, over a real socket: what comes before the guard can say no."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import uvicorn
+
+from audiomill.operators.guard import Guard, policy_of
+from audiomill.settings import Settings
+from resources.webserver import server_options
+
+
+async def nothing(scope, receive, send):
+    """Behind the guard."""
+
+
+@pytest.fixture
+def port(tmp_path) -> Iterator[int]:
+    """Of a guard that listens as the platform's does."""
+    settings = Settings(data_dir=tmp_path, dagster={"operator_key": "amop_of-a-test-only"})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        options = {**server_options(settings), "lifespan": "off", "log_config": None}
+        server = uvicorn.Server(uvicorn.Config(Guard(nothing, policy_of(settings)), **options))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join(60)
+
+
+@pytest.mark.parametrize("line", ["GET / HTTP/1.1\r\nHost: localhost\r\nX: ", "GET /"])
+def test_a_head_without_an_end_is_cut_off(port: int, line: str) -> None:
+    """A hundred megabytes of it once stopped the UI for seventeen seconds, without a key."""
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        raw.sendall(line.encode())
+        try:
+            while sent < 100_000_000:
+                sent += raw.send(b"a" * 65536)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    assert sent < 20_000_000  # most of it lies in the kernel's buffers
+    assert httpx.get(f"http://127.0.0.1:{port}/runs").status_code == 401

@@ -6,13 +6,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, WorkItem
 from audiomill.errors import Conflict
 from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
+from audiomill.jobs.gathering import gather
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, wipe
 from tests.fakes.reading import rows_read
@@ -234,6 +235,35 @@ def test_what_is_not_formed_is_neither_read_nor_locked(database: Database, setti
         # As many workspaces looked up as items are wanted, and each item formed read a few times; 1,200 wait.
         assert read["work_items"] < 200
         assert pool.submit(locked_by_others, database).result(timeout=120) == 20
+
+
+def test_many_that_rest_are_walked_over_once(database: Database, settings: Settings) -> None:
+    """Asked for page by page, each page from the first again, 100,000 of them took longer than a tick may."""
+    order(database, settings, "acme", audio(40))
+    asked: list[str] = []
+    with database.session() as session:
+        newest = session.scalars(select(WorkItem.id).order_by(WorkItem.created_at.desc(), WorkItem.id.desc())).first()
+        session.execute(
+            text("UPDATE work_items SET available_at = clock_timestamp() + interval '1 hour' WHERE id <> :id"),
+            {"id": newest},
+        )
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        with database.session() as session:
+            gathered = gather(session, lane_of_all(database), after="", most_items=2, most_seconds=1e9)
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+    assert gathered.item_ids == (newest,)
+    assert len(asked) <= 3
+
+
+def lane_of_all(database: Database) -> str:
+    with database.session() as session:
+        return session.scalars(select(WorkItem.lane).distinct()).one()
 
 
 def test_where_there_is_no_room_nothing_is_read(database: Database, settings: Settings) -> None:

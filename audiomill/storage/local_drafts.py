@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from audiomill.storage.store import Draft, DraftPage
 
@@ -22,7 +23,7 @@ def drafts_below(root: str, *, after: str | None, limit: int) -> DraftPage:
     looked_at = 0
     begin = tuple(after.split("/")) if after is not None else None
     for folder in _folders(root, (), begin):
-        with os.scandir(os.path.join(root, *folder)) as scan:  # noqa: PTH118 - text paths, thousands of them
+        with _entries(root, folder) as scan:
             for entry in scan:
                 looked_at += 1
                 if _DRAFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
@@ -39,7 +40,7 @@ def _folders(root: str, folder: tuple[str, ...], after: tuple[str, ...] | None) 
     if after is None or folder > (after if after != ("",) else ()):
         yield folder
     try:
-        with os.scandir(os.path.join(root, *folder)) as scan:  # noqa: PTH118 - as above
+        with _entries(root, folder) as scan:
             names = sorted(entry.name for entry in scan if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return  # gone meanwhile
@@ -47,3 +48,17 @@ def _folders(root: str, folder: tuple[str, ...], after: tuple[str, ...] | None) 
         child = (*folder, name)
         if after is None or child >= after[: len(child)]:
             yield from _folders(root, child, after)
+
+
+@contextmanager
+def _entries(root: str, folder: tuple[str, ...]) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """The entries of a folder; none of one that is closed to us, such as a customer's below the inbox."""
+    try:
+        scan = os.scandir(os.path.join(root, *folder))  # noqa: PTH118 - text paths, thousands of them
+    except PermissionError:
+        if not folder:
+            raise
+        yield iter(())
+        return
+    with scan:
+        yield scan

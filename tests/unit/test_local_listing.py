@@ -1,5 +1,6 @@
 """Walking a folder: each directory read once for all pages of a sweep, in bounded memory, past whatever is broken."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from audiomill.errors import StorageUnavailable
 from audiomill.storage import local_listing
 from audiomill.storage.local import LocalStore
+from audiomill.storage.local_drafts import drafts_below
 
 
 @pytest.fixture
@@ -158,3 +160,22 @@ def test_a_process_that_is_out_of_descriptors_blames_no_folder(
     monkeypatch.setattr(local_listing.os, "scandir", failing)
     with pytest.raises(StorageUnavailable, match="Too many open files"):
         store.list_page("inbox/")
+
+
+def test_a_folder_that_is_closed_to_us_does_not_end_the_sweep_of_drafts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f".{'0' * 24}.tmp"
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"half")
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if path.endswith("/b"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    page = drafts_below(str(tmp_path), after=None, limit=10)
+    assert [draft.name for draft in page.drafts] == [f"a/{name}", f"c/{name}"]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
 from dagster import (
     DagsterInstance,
     DagsterRunStatus,
@@ -20,6 +21,7 @@ from dagster import (
 )
 
 from audiomill.database.connection import Database
+from audiomill.faults import told_with_causes
 from audiomill.jobs import recovery
 from audiomill.jobs.queries import owning_runs
 from audiomill.jobs.workers import Worker, end, fate_of, forget, left_notes
@@ -27,6 +29,8 @@ from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 from sensors.dagster_runs import end_run, process_is_gone, without_live_run
+
+log = structlog.get_logger(__name__)
 
 PER_TICK = 50
 AT_WORK = [DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
@@ -71,8 +75,12 @@ def reaper(context: SensorEvaluationContext, database: DatabaseResource, setting
 def _try(job: Callable[[_Sweep], None], sweep: _Sweep, context: SensorEvaluationContext) -> None:
     try:
         job(sweep)
-    except Exception:
-        context.log.exception("The reaper's job %s broke; the others go on.", job.__name__)
+    except Exception as error:
+        # Dagster's `log.exception` would print the error's own text, and a customer's with it: see ops/discretion.py.
+        log.exception("a job of the reaper broke", job=job.__name__)
+        context.log.error(  # noqa: TRY400
+            "The reaper's job %s broke; the others go on. %s", job.__name__, told_with_causes(error)
+        )
         sweep.done.append(f"{job.__name__.strip('_')} broke.")
         # What it would have seen again is not forgotten.
         sweep.seen = {**sweep.since, **sweep.seen}

@@ -126,6 +126,28 @@ def test_a_tick_that_breaks(
     assert SECRET not in logged.getvalue()
 
 
+def test_a_job_of_the_reaper_that_breaks(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Dagster's logger would print the error with its own text."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BadRequest(f"The object {SECRET!r} cannot be used.", code="bad_key")
+
+    monkeypatch.setattr("audiomill.jobs.recovery.unstarted", refuse)
+    assert "never_came broke" in str(Sensor(definitions, instance, "reaper").tick().skip_message)
+    said = capfd.readouterr()
+    told = said.out + said.err + caplog.text
+    assert "BadRequest: bad_key" in told
+    assert SECRET not in told + logged.getvalue()
+    assert "never_came" in logged.getvalue(), "where it broke stands in our own log"
+
+
 def test_an_error_for_operators_keeps_its_class_and_loses_its_causes(logged: io.StringIO) -> None:
     @discreet
     def away() -> None:

@@ -96,6 +96,10 @@ class Recorder:
         now = frozenset(item_ids)
         if now != self._inside:
             self._notes.inside(now)
+            began = time.monotonic()
+            for item_id in now - self._inside:
+                # What is over in a moment is told as complete: no transaction says how far it is before.
+                self._told.setdefault(item_id, (began, 0.0))
             self._inside = now
 
     def begin(self, item_ids: Sequence[str]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from audiomill.audio.decode import decode
-from audiomill.audio.encode import encode_file
+from audiomill.audio.encode import encode_file, rounded
 from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.catalogue.speaking import least_seconds, speech_too_long
 from audiomill.engines.protocols import Engine, Progress, Speech, TextToSpeech
@@ -77,7 +77,7 @@ class Synthesizing:
         # earlier one delivers the same bytes.
         stored = prepared.folder / "speech.wav"
         encode_file(result.audio, "wav", stored)
-        sound = decode(stored, limits=self._bench.settings.limits).audio
+        sound = rounded(result.audio)
         files = {form: prepared.folder / f"speech.{form}" for form in dict.fromkeys(params.formats)}
         for form, path in files.items():
             if path != stored:

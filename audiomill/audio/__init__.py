@@ -3,7 +3,7 @@ store, no database."""
 
 from audiomill.audio.audio import Audio
 from audiomill.audio.decode import Decoded, decode
-from audiomill.audio.encode import Encoded, SoundFormat, encode, encode_file
+from audiomill.audio.encode import Encoded, SoundFormat, encode, encode_file, rounded
 from audiomill.audio.level import clipped_share, longest_silence_seconds, peak, rms_dbfs, silent_share
 from audiomill.audio.picture import MOST_ON_A_SHEET, Envelope, contact_sheet, envelope, waveform_png
 from audiomill.audio.probe import Probe, probe
@@ -31,6 +31,7 @@ __all__ = [
     "probe",
     "resampled",
     "rms_dbfs",
+    "rounded",
     "silent_share",
     "waveform_png",
 ]

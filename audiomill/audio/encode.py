@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from audiomill.audio.audio import Audio
 from audiomill.audio.blocks import blocks
 from audiomill.audio.resample import resampled
+from audiomill.audio.spool import Spool
 from audiomill.errors import BadRequest, StorageUnavailable
 
 SoundFormat = Literal["wav", "flac", "mp3"]
@@ -29,6 +30,7 @@ _MP3_RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 
 _MOST_CHANNELS: dict[SoundFormat, int] = {"wav": 65_535, "flac": 8, "mp3": 2}
 
 _BLOCK_SAMPLES = 1 << 16
+_STEPS = 32_768
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ def encode_file(audio: Audio, sound_format: SoundFormat, path: Path) -> int:
         if isinstance(error, OSError):
             raise StorageUnavailable(f"Sound could not be written to this machine's disk: {error.strerror}.") from error
         raise
+
+
+def rounded(audio: Audio) -> Audio:
+    """What `decode` gives of the wav that `encode` makes of this sound, without either. Raises StorageUnavailable.
+
+    The file is our own and its sound is at hand: no decoding process needs to read it.
+    """
+    with Spool() as spool:
+        for block in blocks(audio, _BLOCK_SAMPLES):
+            spool.write(_steps(block).T.astype(np.float32) / np.float32(_STEPS))
+        return spool.finish(audio.sample_rate_hz)
 
 
 def _write(audio: Audio, sound_format: SoundFormat, file: IO[bytes]) -> int:
@@ -124,9 +137,12 @@ def _clamped(
     beyond = int(np.count_nonzero(np.abs(block) > 1))
     if sound_format == "mp3":
         return np.ascontiguousarray(np.clip(block, -1, 1)), beyond
+    return np.ascontiguousarray(_steps(block).T).reshape(1, -1), beyond
+
+
+def _steps(block: NDArray[np.float32]) -> NDArray[np.int16]:
     # 32,768 steps as in `decode`, so that 16-bit sound comes back as it was; +1.0 is the one value that must give way.
-    scaled = np.clip(np.rint(block * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-    return np.ascontiguousarray(scaled.T).reshape(1, -1), beyond
+    return np.clip(np.rint(block * np.float32(_STEPS)), -_STEPS, _STEPS - 1).astype(np.int16)
 
 
 def _mp3_rate(sample_rate_hz: int) -> int:

@@ -163,8 +163,9 @@ def data_folder() -> Path:
     return Path(espeakng_loader.get_data_path())
 
 
+@lru_cache(maxsize=1)
 def version() -> str:
-    """The library's version, such as `1.52.0`."""
+    """The library's version, such as `1.52.0`. Asked once a process: asking loads the library, and others wait."""
     with session() as opened:
         info = opened._library.espeak_Info
         info.restype = ctypes.c_char_p

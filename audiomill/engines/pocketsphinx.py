@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
@@ -67,12 +68,8 @@ class Pocketsphinx:
     @property
     def identity(self) -> EngineIdentity:
         """The package's version and the hash of the model that it carries."""
-        try:
-            version = package_version("pocketsphinx")
-        except PackageNotFoundError:
-            version = "unknown"
         model_sha256 = folder_sha256(worker.model_folder())
-        return EngineIdentity("pocketsphinx", version, "en-us", model_sha256, languages=LANGUAGES)
+        return EngineIdentity("pocketsphinx", _version(), "en-us", model_sha256, languages=LANGUAGES)
 
     @property
     def usage(self) -> Usage:
@@ -156,6 +153,15 @@ class Pocketsphinx:
                     initargs=(self._budget.directory, self._budget.cores),
                 )
             return self._pool
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    # Asked for each item, and each time the package's metadata would be looked for and parsed.
+    try:
+        return package_version("pocketsphinx")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _is_broken(pool: ProcessPoolExecutor) -> bool:

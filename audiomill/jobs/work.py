@@ -3,6 +3,7 @@
 An item ends once: a write for one that has ended meanwhile (its customer cancelled) changes nothing, and says so.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 from audiomill.catalogue.capabilities import capability
 from audiomill.catalogue.capabilities import validated as validated_parameters
 from audiomill.catalogue.stages import STAGES
-from audiomill.database.tables import Artifact, Job, Output, Recording, WorkItem
+from audiomill.database.tables import Artifact, Job, Output, WorkItem
 from audiomill.errors import CustomerError
 from audiomill.jobs import items
 from audiomill.jobs.availability import choose
@@ -104,50 +105,63 @@ def find_artifact(session: Session, key: str) -> Artifact | None:
     )
 
 
+# In one statement: the item ends, its recording is known, its artifact is there, or none of them.
+_COMPLETE = text(
+    """
+    WITH ended AS (
+        UPDATE work_items SET
+            state = 'complete',
+            finished_at = clock_timestamp(),
+            artifact_key = :artifact,
+            audio_seconds = :audio_seconds,
+            processing_seconds = :processing_seconds,
+            failure_code = NULL,
+            failure_reason = NULL
+        WHERE id = :item AND batch_id = :batch AND state = 'running'
+        RETURNING job_id
+    ), wanted AS (
+        SELECT id, workspace_id, recording_id, capability, parameters, tier FROM jobs
+        WHERE id IN (SELECT job_id FROM ended)
+    ), known AS (
+        UPDATE recordings SET
+            sha256 = CAST(:recording_sha256 AS text),
+            duration_seconds = CAST(:recording_seconds AS double precision)
+        FROM wanted WHERE recordings.id = wanted.recording_id
+    ), kept AS (
+        INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, details)
+        SELECT CAST(:artifact AS text), workspace_id, CAST(:stage AS text), CAST(:object_key AS text),
+            CAST(:sha256 AS text), CAST(:details AS jsonb) FROM wanted
+        ON CONFLICT (key) DO NOTHING
+    )
+    SELECT id, workspace_id, capability, parameters, tier FROM wanted
+    """
+)
+
+
 def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -> bool:
     """End an item well: artifact, outputs or the next stage's item, and the job, in one transaction.
 
     False when the item is no longer wanted (its job was cancelled): nothing is kept then.
     """
     fenced(session, claim)
-    row = session.execute(
-        update(WorkItem)
-        .where(WorkItem.id == item_id, WorkItem.batch_id == claim.batch_id, WorkItem.state == "running")
-        .values(
-            state="complete",
-            finished_at=func.clock_timestamp(),
-            artifact_key=result.artifact.key,
-            audio_seconds=result.audio_seconds,
-            processing_seconds=result.processing_seconds,
-            failure_code=None,
-            failure_reason=None,
-        )
-        .returning(WorkItem.job_id)
-    ).one_or_none()
-    if row is None:
-        return False
     job = session.execute(
-        select(Job.id, Job.workspace_id, Job.recording_id, Job.capability, Job.parameters, Job.tier).where(
-            Job.id == row.job_id
-        )
-    ).one()
-    session.execute(
-        update(Recording)
-        .where(Recording.id == job.recording_id)
-        .values(sha256=result.recording_sha256, duration_seconds=result.recording_seconds)
-    )
-    session.execute(
-        insert(Artifact)
-        .values(
-            key=result.artifact.key,
-            workspace_id=job.workspace_id,
-            stage=claim.stage,
-            object_key=result.artifact.object_key,
-            sha256=result.artifact.sha256,
-            details=result.artifact.details,
-        )
-        .on_conflict_do_nothing(index_elements=["key"])
-    )
+        _COMPLETE,
+        {
+            "item": item_id,
+            "batch": claim.batch_id,
+            "stage": claim.stage,
+            "artifact": result.artifact.key,
+            "object_key": result.artifact.object_key,
+            "sha256": result.artifact.sha256,
+            "details": json.dumps(result.artifact.details),
+            "audio_seconds": result.audio_seconds,
+            "processing_seconds": result.processing_seconds,
+            "recording_sha256": result.recording_sha256,
+            "recording_seconds": result.recording_seconds,
+        },
+    ).one_or_none()
+    if job is None:
+        return False
     if result.warnings:
         told = [asdict(warning) for warning in result.warnings]
         session.execute(update(Job).where(Job.id == job.id).values(warnings=Job.warnings + told))

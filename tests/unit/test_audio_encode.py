@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiomill.audio import Audio, decode, encode, encode_file, probe
+from audiomill.audio import Audio, decode, encode, encode_file, probe, rounded
 from audiomill.errors import BadRequest, StorageUnavailable
 from audiomill.settings import LimitSettings
 from tests.fakes.recordings import tone
@@ -151,3 +151,12 @@ def test_any_samples_come_back_within_half_a_step(values, sound_format):
     assert back.samples.shape == audio.samples.shape
     wanted = np.clip(audio.samples, -1, 32_767 / 32_768)
     assert np.abs(back.samples - wanted).max() <= 0.5 / 32_768
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_rounded_sound_is_what_the_wav_decodes_to(channels, tmp_path):
+    samples = np.random.default_rng(channels).uniform(-1.2, 1.2, (channels, 70_001)).astype(np.float32)
+    audio = Audio(samples, 22_050)
+    same, back = rounded(audio), round_trip(audio, "wav", tmp_path)
+    assert same.sample_rate_hz == back.sample_rate_hz
+    np.testing.assert_array_equal(same.samples, back.samples)

@@ -70,6 +70,22 @@ def test_progress_of_a_short_recording_is_not_told_for_every_word(
     assert told == [0.2]
 
 
+def test_what_is_over_in_a_moment_needs_no_transaction_for_its_progress(
+    recorder: Unasked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, float]] = []
+    now = [1.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(work, "progressed", lambda _session, _claim, item, share: told.append((item, share)))
+    recorder.inside({"short", "long"})
+    recorder.progress("short", 0.9)
+    recorder.progress("long", 0.1)
+    now[0] += module.PROGRESS_SECONDS
+    recorder.inside({"long"})
+    recorder.progress("long", 0.5)
+    assert told == [("long", 0.5)]
+
+
 def test_a_text_that_is_not_utf8_does_not_reach_the_log(recorder: Unasked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "fail_item", lambda *_: True)
     try:

@@ -15,11 +15,15 @@ from ops.claim import asked_for
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 
+FAILURE_SECONDS, CANCELLED_SECONDS = 10, 15
+"""How often Dagster is asked. A run that is stopped gives its items back itself; this is for those that could not.
+Each look costs Dagster a tick, at rest too; their cursor misses none in between."""
+
 
 @run_failure_sensor(
     name="run_failure",
     description="A run broke: its batch is given up, and its lane rests before the next.",
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=FAILURE_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @discreet
@@ -47,7 +51,7 @@ def run_failure(context: RunFailureSensorContext, database: DatabaseResource, se
     name="run_cancelled",
     description="An operator cancelled a run: its open items go back to their lane.",
     run_status=DagsterRunStatus.CANCELED,
-    minimum_interval_seconds=5,
+    minimum_interval_seconds=CANCELLED_SECONDS,
     default_status=DefaultSensorStatus.RUNNING,
 )
 @discreet

@@ -142,7 +142,8 @@ def _clamped(
 
 def _steps(block: NDArray[np.float32]) -> NDArray[np.int16]:
     # 32,768 steps as in `decode`, so that 16-bit sound comes back as it was; +1.0 is the one value that must give way.
-    return np.clip(np.rint(block * np.float32(_STEPS)), -_STEPS, _STEPS - 1).astype(np.int16)
+    steps: NDArray[np.int16] = np.clip(np.rint(block * np.float32(_STEPS)), -_STEPS, _STEPS - 1).astype(np.int16)
+    return steps
 
 
 def _mp3_rate(sample_rate_hz: int) -> int:

@@ -29,12 +29,15 @@ _DESCRIPTIONS = {
 
 def problems(*statuses: int) -> Responses:
     """Entries of `responses=` for these statuses, and for those that any operation may answer with: 400, 500, 503."""
-    return {status: _entry(status) for status in sorted({400, *statuses, 500, 503})}
+    return {status: _entry(status, *_DESCRIPTIONS[status]) for status in sorted({400, *statuses, 500, 503})}
 
 
 def keyed(*statuses: int) -> Responses:
-    """The same for an operation that wants an API key."""
-    return problems(401, *statuses)
+    """The same for an operation that wants an API key. Where it may be forbidden, it is by what the workspace keeps."""
+    described = problems(401, *statuses)
+    if 403 in statuses:  # noqa: PLR2004 - a status is its own name
+        described[403] = _entry(403, "workspace_full", "The workspace keeps as much as it may")
+    return described
 
 
 def keyed_with_body(*statuses: int) -> Responses:
@@ -42,8 +45,7 @@ def keyed_with_body(*statuses: int) -> Responses:
     return keyed(408, 413, 415, 422, *statuses)
 
 
-def _entry(status: int) -> dict[str, Any]:
-    code, description = _DESCRIPTIONS[status]
+def _entry(status: int, code: str, description: str) -> dict[str, Any]:
     example = Problem(
         type=f"urn:audiomill:problem:{code}",
         title=code.replace("_", " ").capitalize(),

@@ -1,4 +1,4 @@
-"""The files that we deliver and accept: endings, media types, the receipt's suffix; each said once, here.
+"""The files that we deliver and accept: endings, media types, the receipt's suffix, how sizes read; each said once.
 
 How a file of a format is written is the part of audiomill.transcripts and audiomill.audio.
 """
@@ -32,3 +32,8 @@ def media_type_of(name: str) -> str:
 def is_receipt(name: str) -> bool:
     """Whether that is the name of a receipt, and not of the file that it speaks of."""
     return name.endswith(RECEIPT_SUFFIX)
+
+
+def size_shown(size_bytes: int) -> str:
+    """A size as people read it."""
+    return f"{size_bytes / 1e9:,.1f} GB" if abs(size_bytes) >= 1e8 else f"{size_bytes:,} bytes"  # noqa: PLR2004 - 0.1 GB

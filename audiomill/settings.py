@@ -69,6 +69,11 @@ class LimitSettings(BaseModel):
         10_000, description="uploads of one workspace that are announced and whose URLs still hold"
     )
     max_open_upload_bytes: Positive = Field(500 * 1024**3, description="bytes that these may bring together")
+    workspace_bytes: Positive = Field(
+        1024**4,
+        description="what one workspace may keep in the store: recordings, uploads, results and outputs; past it "
+        "nothing new is taken. `audiomill workspaces allow` sets another bound for one workspace",
+    )
     max_text_characters: Positive = Field(500_000, description="length of one text")
     max_jobs_per_submission: Positive = Field(
         1000, le=MOST_JOBS_PER_SUBMISSION, description="jobs that one request may order"

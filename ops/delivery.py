@@ -74,6 +74,7 @@ def deliver(
             item.workspace_id, item.stage, prepared.artifact_key, sha256, made.artifact_suffix
         ),
         sha256=sha256,
+        size_bytes=_size_bytes(made.artifact),
         details={
             "engine": identity.engine,
             "engine_version": identity.version,
@@ -116,8 +117,7 @@ def _put(store: ObjectStore, prepared: Prepared[Payload, Result], name: str, con
     # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
     key = output_key(item.workspace_id, item.job_id, 1, prepared.attempt, name)
     _store(store, key, content, media_type=media_type)
-    size_bytes = content.stat().st_size if isinstance(content, Path) else len(content)
-    return OutputRecord(name, key, media_type, size_bytes, _sha256(content))
+    return OutputRecord(name, key, media_type, _size_bytes(content), _sha256(content))
 
 
 def _store(store: ObjectStore, key: str, content: Content, *, media_type: str = "application/octet-stream") -> None:
@@ -125,6 +125,10 @@ def _store(store: ObjectStore, key: str, content: Content, *, media_type: str = 
         store.put_file(key, content, media_type=media_type)
     else:
         store.put_bytes(key, content, media_type=media_type)
+
+
+def _size_bytes(content: Content) -> int:
+    return content.stat().st_size if isinstance(content, Path) else len(content)
 
 
 def _sha256(content: Content) -> str:

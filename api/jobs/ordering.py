@@ -34,7 +34,7 @@ IdempotencyKey = Annotated[
     status_code=201,
     responses={
         200: {"model": Submission, "description": "Repeated: the answer that the first order got"},
-        **keyed_with_body(404, 409),
+        **keyed_with_body(403, 404, 409),
     },
 )
 async def order_jobs(

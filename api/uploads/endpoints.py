@@ -13,7 +13,7 @@ from audiomill.jobs.inputs import create_upload
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"], route_class=BriefKeyedRoute)
 
 
-@router.post("", status_code=201, responses=keyed_with_body(429))
+@router.post("", status_code=201, responses=keyed_with_body(403, 429))
 def announce_an_upload(new: NewUpload, principal: PrincipalDep, session: SessionDep, services: ServicesDep) -> Upload:
     """Announce a recording and get a signed URL to send its bytes to, by PUT. Then order jobs with its id."""
     ticket = create_upload(

@@ -7,6 +7,7 @@ import typer
 from audiomill.cli.console import SentenceGroup, err, out, show_table
 from audiomill.cli.database import open_database
 from audiomill.cli.installation import current_settings, require_installation
+from audiomill.settings import get_settings
 
 keys_app = typer.Typer(cls=SentenceGroup, help="API keys.", no_args_is_help=True)
 workspaces_app = typer.Typer(cls=SentenceGroup, help="Workspaces (tenants).", no_args_is_help=True)
@@ -96,14 +97,59 @@ def keep(
     out.print(f"The workspace {workspace_id} keeps its jobs {kept}.", markup=False)
 
 
-@workspaces_app.command("list")
-def list_all() -> None:
-    """All workspaces."""
-    from audiomill.accounts.workspaces import list_workspaces  # noqa: PLC0415 - as above
+@workspaces_app.command("allow")
+def allow_space(
+    workspace_id: Annotated[str, typer.Argument(help="The workspace's id.")],
+    gigabytes: Annotated[
+        int | None, typer.Option("--gigabytes", min=0, help="Without it: as many as the installation's setting says.")
+    ] = None,
+) -> None:
+    """Say how much a workspace may keep in the store. What is there stays; past the bound nothing new is taken."""
+    from audiomill.accounts.space import allow, space_of  # noqa: PLC0415 - as above
+    from audiomill.formats import size_shown  # noqa: PLC0415 - beside the others
 
     with open_database() as database, database.session() as session:
+        allow(session, workspace_id, None if gigabytes is None else gigabytes * 10**9)
+        space = space_of(session, workspace_id, get_settings())
+    out.print(
+        f"The workspace {workspace_id} keeps {size_shown(space.kept_bytes)} and may keep "
+        f"{size_shown(space.allowed_bytes)}.",
+        markup=False,
+    )
+
+
+@workspaces_app.command("recount")
+def recount_space() -> None:
+    """Count anew what all workspaces keep: after an upgrade, or when rows were changed past the triggers."""
+    from audiomill.accounts.space import measure_results, recount  # noqa: PLC0415 - as above
+    from audiomill.storage.factory import open_store  # noqa: PLC0415 - as above
+
+    with open_database() as database:
+        measured = measure_results(database, open_store(get_settings()))
+        with database.session() as session:
+            recount(session)
+    out.print(f"Counted anew. Results measured that had no size: {measured:,}.", markup=False)
+
+
+@workspaces_app.command("list")
+def list_all() -> None:
+    """All workspaces, and what each keeps in the store."""
+    from audiomill.accounts.space import spaces  # noqa: PLC0415 - as above
+    from audiomill.accounts.workspaces import list_workspaces  # noqa: PLC0415 - as above
+    from audiomill.formats import size_shown  # noqa: PLC0415 - beside the others
+
+    with open_database() as database, database.session() as session:
+        space = {each.workspace_id: each for each in spaces(session, get_settings())}
         found = [
-            (each.id, each.name, each.tier, each.retention_days or "ever", f"{each.created_at:%Y-%m-%d}")
+            (
+                each.id,
+                each.name,
+                each.tier,
+                each.retention_days or "ever",
+                size_shown(space[each.id].kept_bytes),
+                size_shown(space[each.id].allowed_bytes),
+                f"{each.created_at:%Y-%m-%d}",
+            )
             for each in list_workspaces(session)
         ]
-    show_table(("workspace", "name", "tier", "days kept", "since"), found)
+    show_table(("workspace", "name", "tier", "days kept", "keeps", "may keep", "since"), found)

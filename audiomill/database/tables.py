@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     MetaData,
     Text,
@@ -65,6 +66,9 @@ class Workspace(Base):
     retention_days: Mapped[int | None] = mapped_column(
         comment="jobs that ended longer ago go, with outputs and recordings; NULL: kept"
     )
+    allowed_bytes: Mapped[int | None] = mapped_column(
+        BigInteger, comment="what it may keep in the store; NULL: the setting limits.workspace_bytes"
+    )
     created_at: Mapped[datetime] = _now()
 
 
@@ -93,6 +97,9 @@ class Upload(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger, comment="as announced")
     signature: Mapped[str | None] = mapped_column(comment="of the object when its bytes were hashed as they came")
     sha256: Mapped[str | None]
+    ordered: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="a recording has its object, and is counted in its stead"
+    )
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -302,6 +309,9 @@ class Artifact(Base):
     stage: Mapped[str]
     object_key: Mapped[str]
     sha256: Mapped[str]
+    size_bytes: Mapped[int | None] = mapped_column(
+        BigInteger, comment="NULL: made before sizes were noted, and not measured since"
+    )
     details: Mapped[dict[str, Any]] = mapped_column(comment="engine, model, hashes, durations, checks: no content")
     created_at: Mapped[datetime] = _now()
     used_at: Mapped[datetime] = mapped_column(
@@ -323,6 +333,26 @@ class Output(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     created_at: Mapped[datetime] = _now()
+
+
+class WorkspaceUsage(Base):
+    """What a workspace keeps in the store, as far as the changes were folded in (audiomill/accounts/space.py)."""
+
+    __tablename__ = "workspace_usage"
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class UsageChange(Base):
+    """A change of it, written by triggers in the transaction that changed it. Only added and folded: nobody waits.
+
+    No foreign key: what a workspace keeps goes after the workspace.
+    """
+
+    __tablename__ = "usage_changes"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
 
 
 class InboxEntry(Base):
@@ -391,6 +421,8 @@ __all__ = [
     "SweepPlace",
     "Turn",
     "Upload",
+    "UsageChange",
     "WorkItem",
     "Workspace",
+    "WorkspaceUsage",
 ]

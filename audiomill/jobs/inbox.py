@@ -4,23 +4,24 @@ The store is swept page by page, over and over: a cursor that only moved forward
 sorts before it. What became of an object is kept in `inbox_entries` (inbox_entries.py), so that a sweep of known
 objects costs one listing and one query a page.
 
-**Nothing that one object is or does may end its page**: it is rejected with a sentence, or waits for an engine, or
-has failed by no fault of its own, which is logged once and tried again. Only the store's or the database's absence
-ends a page, and the next tick takes it again.
+**Nothing that one object is or does may end its page**: it is rejected with a sentence, or waits for an engine or
+for room, or has failed by no fault of its own, which is logged once and tried again. Only the store's or the database's
+absence ends a page, and the next tick takes it again.
 """
 
 import hashlib
 import traceback
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from audiomill.accounts.space import Space, full, spaces
 from audiomill.catalogue.recipes import recipe
 from audiomill.database.connection import Database
-from audiomill.database.tables import Workspace
 from audiomill.errors import BadRequest, CustomerError, DatabaseUnavailable, EngineUnavailable, NotFound
 from audiomill.jobs.inbox_entries import NEW, Entry, Note, known_entries, storable, write_left_out, write_notes
 from audiomill.jobs.inbox_orders import Found, order_found
@@ -66,14 +67,15 @@ class _Look:
     found: list[Found] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
+    found_bytes: Counter[str] = field(default_factory=Counter)  # by workspace
 
 
 @dataclass(frozen=True)
 class _Circumstances:
-    """What the database says of a page: entries, workspaces, and the recipes that no engine here can do, with why."""
+    """What the database says of a page: entries, workspaces and their space, recipes that no engine does, with why."""
 
     known: dict[str, Entry]
-    workspaces: frozenset[str]
+    workspaces: dict[str, Space]
     unserved: dict[str, str]
 
 
@@ -115,7 +117,7 @@ def take_keys(database: Database, store: ObjectStore, *, keys: Sequence[str], se
 def _take(database: Database, store: ObjectStore, page: Page, settings: Settings, *, stay: str | None) -> InboxTally:
     page = _of_storable_keys(page)
     with database.session() as session:
-        circumstances = _circumstances(session, page.objects)
+        circumstances = _circumstances(session, page.objects, settings)
         rejected = write_left_out(session, page.left_out)
     look = _look(store, page, circumstances, settings)
     submitted = 0
@@ -151,10 +153,11 @@ def _of_storable_keys(page: Page) -> Page:
     return Page(objects, page.next_after, (*page.left_out, *told))
 
 
-def _circumstances(session: Session, infos: Sequence[ObjectInfo]) -> _Circumstances:
+def _circumstances(session: Session, infos: Sequence[ObjectInfo], settings: Settings) -> _Circumstances:
     known = known_entries(session, [info.key for info in infos])
     new = [info for info in infos if not known.get(info.key, NEW).settles(info)]
-    workspaces = frozenset(session.scalars(select(Workspace.id))) if new else frozenset[str]()
+    named = {info.key.removeprefix(INBOX).partition("/")[0] for info in new}
+    workspaces = {space.workspace_id: space for space in spaces(session, settings, named)} if named else {}
     unserved: dict[str, str] = {}
     for name in {parts[2] for info in new if len(parts := info.key.split("/")) > 3}:  # noqa: PLR2004 - as in _place
         try:
@@ -212,7 +215,13 @@ def _look_at(
             look.waiting += 1
             look.notes.append(Note(info, "waiting", reason=circumstances.unserved[recipe_name]))
             return 0
+        space = circumstances.workspaces[workspace_id]
+        if info.size_bytes > space.room_bytes - look.found_bytes[workspace_id]:
+            look.waiting += 1
+            look.notes.append(Note(info, "waiting", reason=full(space, info.size_bytes, settings).message))
+            return 0
         version = info.version if info.version is not None else _read_version(store, info)
+        look.found_bytes[workspace_id] += info.size_bytes
         look.found.append(Found(info, workspace_id, recipe_name, version))
     except NotFound:
         # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
@@ -254,7 +263,7 @@ def _read_version(store: ObjectStore, info: ObjectInfo) -> str:
     return version
 
 
-def _place(key: str, workspaces: frozenset[str]) -> tuple[str, str]:
+def _place(key: str, workspaces: Container[str]) -> tuple[str, str]:
     parts = key.removeprefix(INBOX).split("/")
     if len(parts) < 3:  # noqa: PLR2004 - workspace, recipe, name
         raise BadRequest("Put files under inbox/<workspace>/<recipe>/.", code="bad_inbox_key")

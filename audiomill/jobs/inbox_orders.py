@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Job, Recording
-from audiomill.errors import CustomerError, DatabaseUnavailable, EngineUnavailable
+from audiomill.errors import CustomerError, DatabaseUnavailable, EngineUnavailable, QuotaExceeded
 from audiomill.jobs.inbox_entries import NEW, Entry, Note
 from audiomill.jobs.inputs import display_name
 from audiomill.jobs.submission import InputObject, NewJob, submit
@@ -83,8 +83,8 @@ def _ordered(
             submission_id = _submit(session, part, known, settings)
     except (OperationalError, DatabaseUnavailable):
         raise
-    except EngineUnavailable as error:
-        # Not the customer's doing: taken when a worker that can do it has spoken.
+    except (EngineUnavailable, QuotaExceeded) as error:
+        # Taken when a worker that can do it has spoken, or when there is room again.
         return [Note(found.info, "waiting", reason=error.message) for found in part]
     except Exception as error:  # noqa: BLE001 - whatever one object does to us, the others go on
         if len(part) > 1:

@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from audiomill.accounts.space import refuse_if_full
 from audiomill.catalogue.speaking import least_seconds
 from audiomill.database.tables import Upload
 from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound, QuotaExceeded
@@ -58,13 +59,14 @@ def create_upload(
     size_bytes: int,
     settings: Settings,
 ) -> UploadTicket:
-    """Announce an upload. Raises LimitExceeded, BadInput (empty), QuotaExceeded (`too_many_uploads`)."""
+    """Announce an upload. Raises LimitExceeded, BadInput (empty), QuotaExceeded (too_many_uploads, workspace_full)."""
     name = display_name(filename)
     if size_bytes <= 0:
         raise BadInput(f"{name!r} is empty. Choose a file with something in it.", code="empty_file")
     if size_bytes > settings.limits.max_bytes:
         raise recording_too_large(name, size_bytes, settings)
     _refuse_more_uploads(session, workspace_id, size_bytes, settings)
+    refuse_if_full(session, workspace_id, size_bytes, settings)
     upload_id = new_id("upl")
     key = upload_key(workspace_id, upload_id)
     seconds = settings.storage.signed_url_seconds
@@ -86,8 +88,7 @@ def create_upload(
 def _refuse_more_uploads(session: Session, workspace_id: str, size_bytes: int, settings: Settings) -> None:
     """Raises QuotaExceeded when the URLs that still hold are too many, or may bring too many bytes.
 
-    What is announced and never ordered is deleted some time later (retention), so this bounds it as well. Two that are
-    announced at the same moment may both be the last one: no lock is worth that.
+    Two that are announced at the same moment may both be the last one: no lock is worth that.
     """
     limits = settings.limits
     count, announced_bytes = session.execute(
@@ -152,7 +153,8 @@ def hold_uploads(session: Session, uploads: Sequence[UploadView]) -> None:
         select(Upload.id, Upload.signature, Upload.sha256)
         .where(Upload.id.in_([upload.id for upload in uploads]))
         .order_by(Upload.id)
-        .with_for_update(read=True)
+        # Not shared: the order notes on each that it is ordered, and two that shared it would wait for each other.
+        .with_for_update(key_share=True)
     )
     now = {row.id: (row.signature, row.sha256) for row in rows}
     for upload in uploads:

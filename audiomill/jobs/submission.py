@@ -7,22 +7,36 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import rfc8785
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from audiomill.accounts.space import refuse_if_full
 from audiomill.catalogue.capabilities import Capability, capability, validated
 from audiomill.catalogue.parameters import Parameters, SynthesizeParameters
 from audiomill.catalogue.recipes import recipe
 from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
 from audiomill.catalogue.stages import STAGES
-from audiomill.database.tables import Job, JobEvent, Recording, Submission, WorkItem, Workspace
+from audiomill.database.tables import Job, JobEvent, Recording, Submission, Upload, WorkItem, Workspace
 from audiomill.errors import BadRequest, Conflict, LimitExceeded, NotFound
+from audiomill.formats import size_shown
 from audiomill.jobs.availability import EngineChoice, choose
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
 from audiomill.settings import Settings
 
+_BROUGHT = text(
+    """
+    SELECT sum(size_bytes)
+    FROM unnest(CAST(:keys AS text[]), CAST(:versions AS text[]), CAST(:sizes AS bigint[]))
+        AS new (key, version, size_bytes)
+    WHERE NOT EXISTS (
+        SELECT FROM recordings WHERE workspace_id = :workspace AND object_key = key AND object_version = version
+    ) AND NOT EXISTS (
+        SELECT FROM uploads WHERE workspace_id = :workspace AND object_key = key AND NOT ordered
+    )
+    """
+)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 Source = Literal["inbox", "api", "operator", "schedule"]
 
@@ -85,7 +99,7 @@ def submit(
     """Order jobs. A repeat with the same key and order returns the first one's jobs; nothing is made twice.
 
     Raises NotFound (workspace), BadRequest (unknown recipe, bad parameter, not for such inputs), LimitExceeded,
-    EngineUnavailable, Conflict (the key was used for another order).
+    EngineUnavailable, QuotaExceeded (`workspace_full`), Conflict (the key was used for another order).
     """
     workspace = _orderer(session, workspace_id, idempotency_key, jobs, settings)
     request_sha256 = _request_sha256(jobs)
@@ -108,6 +122,8 @@ def submit(
         assert replayed is not None, "what is in the way is there"  # noqa: S101 - for mypy
         return replayed
     orders = _resolved(session, jobs, settings)
+    refuse_if_full(session, workspace_id, _brought_bytes(session, workspace_id, jobs), settings)
+    _mark_uploads(session, workspace_id, jobs)
     recordings = _recordings(session, workspace_id, orders)
     return Submitted(submission_id, _insert(session, workspace, submission_id, orders, recordings), created=True)
 
@@ -123,6 +139,7 @@ def check(
     replayed = _replayed(session, workspace_id, idempotency_key, _request_sha256(jobs))
     if replayed is None:
         _resolved(session, jobs, settings)
+        refuse_if_full(session, workspace_id, _brought_bytes(session, workspace_id, jobs), settings)
     return replayed
 
 
@@ -246,14 +263,37 @@ def _check_speech(given: InputObject, parameters: Parameters, settings: Settings
 def recording_too_large(filename: str, size_bytes: int, settings: Settings) -> LimitExceeded:
     """The error for a recording above the limit of this installation."""
     return LimitExceeded(
-        f"{filename!r} is {_size(size_bytes)}; a recording may have {_size(settings.limits.max_bytes)}. "
+        f"{filename!r} is {size_shown(size_bytes)}; a recording may have {size_shown(settings.limits.max_bytes)}. "
         "Split it, or compress it.",
         code="recording_too_large",
     )
 
 
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e8 else f"{size_bytes:,} bytes"  # noqa: PLR2004 - 0.1 GB
+def _brought_bytes(session: Session, workspace_id: str, jobs: Sequence[NewJob]) -> int:
+    """What an order adds to what its workspace keeps: objects that are neither recordings nor uploads of it yet."""
+    sizes = {(new.input.key, new.input.version): new.input.size_bytes for new in jobs}
+    return int(
+        session.scalar(
+            _BROUGHT,
+            {
+                "workspace": workspace_id,
+                "keys": [key for key, _ in sizes],
+                "versions": [version for _, version in sizes],
+                "sizes": list(sizes.values()),
+            },
+        )
+        or 0
+    )
+
+
+def _mark_uploads(session: Session, workspace_id: str, jobs: Sequence[NewJob]) -> None:
+    """Uploads that are ordered are counted as recordings from now on. Their rows are locked before the recordings'."""
+    keys = {new.input.key for new in jobs}
+    session.execute(
+        update(Upload)
+        .where(Upload.object_key.in_(keys), Upload.workspace_id == workspace_id, Upload.ordered.is_(False))
+        .values(ordered=True)
+    )
 
 
 def _recordings(session: Session, workspace_id: str, orders: Sequence[_Order]) -> dict[tuple[str, str], str]:

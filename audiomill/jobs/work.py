@@ -34,6 +34,7 @@ class ArtifactRecord:
     key: str
     object_key: str
     sha256: str
+    size_bytes: int
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -128,9 +129,9 @@ _COMPLETE = text(
             duration_seconds = CAST(:recording_seconds AS double precision)
         FROM wanted WHERE recordings.id = wanted.recording_id
     ), kept AS (
-        INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, details)
+        INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, size_bytes, details)
         SELECT CAST(:artifact AS text), workspace_id, CAST(:stage AS text), CAST(:object_key AS text),
-            CAST(:sha256 AS text), CAST(:details AS jsonb) FROM wanted
+            CAST(:sha256 AS text), CAST(:size_bytes AS bigint), CAST(:details AS jsonb) FROM wanted
         ON CONFLICT (key) DO NOTHING
     )
     SELECT id, workspace_id, capability, parameters, tier FROM wanted
@@ -153,6 +154,7 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
             "artifact": result.artifact.key,
             "object_key": result.artifact.object_key,
             "sha256": result.artifact.sha256,
+            "size_bytes": result.artifact.size_bytes,
             "details": json.dumps(result.artifact.details),
             "audio_seconds": result.audio_seconds,
             "processing_seconds": result.processing_seconds,

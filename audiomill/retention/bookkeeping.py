@@ -1,10 +1,14 @@
-"""Small rows of our own that nothing names any more: batches without items, turns of lanes long empty, workers gone."""
+"""Small rows of our own that nothing names any more: batches without items, turns of lanes long empty, workers gone.
+
+And changes of what workspaces keep, which are folded into their sums.
+"""
 
 from datetime import datetime
 
 from sqlalchemy import delete, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from audiomill.accounts.space import fold
 from audiomill.database.tables import Base, Batch, EngineAvailability, LanePause, Turn, WorkItem
 from audiomill.retention.sweeping import Freed, Ground, Sweep
 
@@ -37,6 +41,14 @@ def _workers(ground: Ground, _place: str | None) -> tuple[Freed, str | None]:
     return _older(ground, EngineAvailability, EngineAvailability.heartbeat_at), None
 
 
+def _usage(ground: Ground, _place: str | None) -> tuple[Freed, str | None]:
+    """Nothing is freed by it, and there is nothing in it that an operator might want to keep."""
+    if not ground.dry_run:
+        with ground.database.session() as session:
+            fold(session)
+    return Freed(), None
+
+
 def _older(ground: Ground, table: type[Base], column: InstrumentedAttribute[datetime]) -> Freed:
     with ground.database.session() as session:
         statement = delete(table).where(
@@ -52,5 +64,6 @@ SWEEPS = (
     Sweep("batches without items", "once they are retired", _empty_batches),
     Sweep("turns of lanes", "`partition_days` after they were served", _turns),
     Sweep("pauses of lanes", "`partition_days` after they were over", _pauses),
+    Sweep("changes of what workspaces keep", "each minute, into a sum for each", _usage),
     Sweep("what machines said that are gone", "`partition_days` after they spoke last", _workers),
 )

@@ -128,6 +128,29 @@ def test_announcements_that_are_open_are_bounded(
     announce(client, 81)
 
 
+def test_a_full_workspace_takes_nothing_new_and_says_what_to_do(
+    new_client: Callable[[str], httpx.Client],
+    stranger: httpx.Client,
+    settings: Settings,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = new_client("collector")
+    monkeypatch.setattr(settings.limits, "workspace_bytes", 100)
+    upload = announce(client, 80)
+    put(client, upload, b"x" * 80)
+    refused = client.post("/v1/uploads", json={"filename": "a.wav", "size_bytes": 21})
+    assert (refused.status_code, refused.json()["code"]) == (403, "workspace_full")
+    assert "keeps 80 bytes of the 100 bytes that it may keep, and this brings 21 bytes" in refused.json()["detail"]
+    before = len(store.list_page("").objects)
+    text_order = {"recipe": "synthesize", "inputs": [{"text": "far too long for what is left"}]}
+    assert client.post("/v1/jobs", json=text_order).json()["code"] == "workspace_full"
+    assert len(store.list_page("").objects) == before
+    assert order(client, upload).status_code == 201
+    assert order(client, upload).status_code == 201
+    assert stranger.post("/v1/jobs", json=text_order).status_code == 201
+
+
 @pytest.mark.parametrize("filename", ["../../etc/passwd", "a\x00\nb.wav", "🎧" * 300 + ".wav", "C:\\music\\a.wav"])
 def test_odd_file_names_are_shown_tamed(client: httpx.Client, filename: str) -> None:
     upload = announce(client, filename=filename)

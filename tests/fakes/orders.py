@@ -56,7 +56,7 @@ def order(
 def result(item: ClaimedItem, claim: Claim) -> ItemResult:
     """A plausible result of an item."""
     return ItemResult(
-        artifact=ArtifactRecord(f"artifact-{item.id}", f"artifacts/{item.id}", "0" * 64),
+        artifact=ArtifactRecord(f"artifact-{item.id}", f"artifacts/{item.id}", "0" * 64, 5),
         outputs=(OutputRecord("transcript.txt", f"outputs/{item.id}/{claim.fencing}", "text/plain", 3, "1" * 64),),
         recording_sha256="2" * 64,
         recording_seconds=1.0,
@@ -79,6 +79,6 @@ def wipe(database: Database) -> None:
             text(
                 "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, "
                 "work_items, artifacts, outputs, inbox_entries, engine_availability, turns, lane_pauses, "
-                "sweeps"
+                "sweeps, workspace_usage, usage_changes"
             )
         )

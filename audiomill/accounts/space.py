@@ -20,7 +20,7 @@ from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 
 MOST_FOLDED = 100_000
-"""Changes in one fold: half a second. A workspace's own are summed up at each of its orders until then."""
+"""Changes in one fold: some seconds. A workspace's own are summed up at each of its orders until then."""
 
 _LOCK = 7_236_120_005
 """Of folding and counting anew: what one of them has not seen, the other must not overwrite."""

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from audiomill.accounts.space import allow, fold, measure_results, recount, space_of, spaces
 from audiomill.accounts.workspaces import keep_for
+from audiomill.cli.main import app
 from audiomill.database.connection import Database
 from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.errors import NotFound, QuotaExceeded
@@ -25,7 +27,7 @@ from audiomill.jobs.leases import Claim
 from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.sweeping import Ground
-from audiomill.settings import Settings
+from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from tests.fakes.aged_store import AgedStore
 from tests.fakes.orders import audio, order, prepare, rested, result, wipe
@@ -311,3 +313,25 @@ def test_an_installation_of_before_is_counted_when_it_upgrades(
     assert measure_results(database, store, page=1) == 1
     assert kept(database, settings) == 100 + 30 + 3 + 5 == counted_anew(database, settings)
     assert measure_results(database, store) == 0
+
+
+def test_commands_show_and_bound_and_recount(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(database, settings, "acme", audio(1, size_bytes=2 * 10**9))
+    monkeypatch.setenv("AUDIOMILL_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("AUDIOMILL_DATABASE__URL", settings.database.url or "")
+    monkeypatch.setenv("AUDIOMILL_DATABASE__DAGSTER_URL", settings.database.dagster_url or "")
+    get_settings.cache_clear()
+    try:
+        said = [
+            CliRunner().invoke(app, ["workspaces", *arguments], catch_exceptions=False).output
+            for arguments in (["allow", "acme", "--gigabytes", "5"], ["recount"], ["list"], ["allow", "acme"])
+        ]
+    finally:
+        get_settings.cache_clear()
+    assert "The workspace acme keeps 2.0 GB and may keep 5.0 GB." in said[0]
+    assert "Results measured that had no size: 0." in said[1]
+    assert "2.0 GB" in said[2]
+    assert "5.0 GB" in said[2]
+    assert "may keep 1,099.5 GB" in said[3]

@@ -1,7 +1,7 @@
 """How much a workspace keeps in the store, how much it may, and refusing what is more.
 
 Counted are recordings, uploads that no order named yet (as announced), results of stages and outputs, each by its row:
-triggers (migration 0011) write every change into `usage_changes`, in the transaction that makes it. Changes are only
+triggers (migration 0012) write every change into `usage_changes`, in the transaction that makes it. Changes are only
 added there, so no completion waits for another; a sweep folds them into `workspace_usage`. Their sum is exact.
 """
 

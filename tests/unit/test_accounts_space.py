@@ -306,7 +306,7 @@ def test_an_installation_of_before_is_counted_when_it_upgrades(
     complete(database, claim)
     store.put_bytes(f"artifacts/{claim.items[0].id}", b"words")
     with database.engine.begin() as connection:
-        command.downgrade(alembic_config(connection), "0010")
+        command.downgrade(alembic_config(connection), "0011")
     upgrade(database.engine)
     assert unused
     assert kept(database, settings) == 100 + 30 + 3  # what a result's size is stands nowhere

@@ -1,5 +1,5 @@
 """Three hundred files dropped into the inbox of a running platform, ten of them broken: 290 complete, 10 fail with a
-reason, and the same drop again makes nothing new."""
+reason; the same drop again is ordered again, and nothing is made twice."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -125,13 +125,20 @@ def test_they_shared_few_runs(milled: Milled) -> None:
     assert len({job.run_id for job in milled.jobs.values()}) <= 24
 
 
-def test_the_same_drop_again_makes_no_new_job(milled: Milled, platform: RunningPlatform) -> None:
+def test_the_same_drop_again_is_ordered_again_and_made_once(milled: Milled, platform: RunningPlatform) -> None:
+    """A writing is an order (decision 17); equal bytes are one recording, and are worked on once."""
     before = signatures(platform)
     assert before.keys() == milled.dropped.keys()
+    made = counted(platform, "artifacts")
     for key, data in milled.dropped.items():
         platform.store.put_bytes(key, data)
     now = {key: platform.store.stat(key).signature for key in milled.dropped}
     assert not any(now[key] == before[key] for key in now), "written again"
     wait_until(lambda: signatures(platform) == now, 120, "the second drop was looked at, all of it")
-    assert counted(platform, "jobs") == 2 * EACH
+    with platform.database.session() as session:
+        rows = session.execute(text("SELECT id FROM jobs WHERE workspace_id = :id"), {"id": WORKSPACE}).all()
+    again = tuple(row.id for row in rows if row.id not in {job.id for job in milled.jobs.values()})
+    assert len(again) == 2 * EACH
+    assert Counter(job.state for job in platform.wait_for_end(again, 240)) == {"complete": 290, "failed": 10}
     assert counted(platform, "recordings") == 2 * EACH
+    assert counted(platform, "artifacts") == made

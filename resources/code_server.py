@@ -8,7 +8,6 @@ What is touched beyond Dagster's public interface: the name under which its comm
 `AUDIOMILL_DAGSTER__WARM_RUNS=false` starts Dagster's own command.
 """
 
-import multiprocessing
 from multiprocessing import forkserver
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ import dagster._grpc.server
 import structlog
 
 from audiomill.jobs.waiting import process_stops
+from resources.asking_to_end import ForkingContext
 
 log = structlog.get_logger(__name__)
 PRELOADED: Final = "resources.fork_server"
@@ -27,7 +27,7 @@ class WarmApiServer(dagster._grpc.server.DagsterApiServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - Dagster's own, handed on
         super().__init__(*arguments, **named)
         if hasattr(self, "_mp_ctx"):
-            self._mp_ctx = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
+            self._mp_ctx = ForkingContext()  # type: ignore[assignment]
         else:
             log.warning("runs_are_spawned", reason="Dagster makes processes in another way than it did")
 

@@ -32,7 +32,9 @@ def end_run(instance: DagsterInstance, run_id: str, reason: str, grace_seconds: 
         return
     instance.report_engine_event(f"audiomill ends this run. {reason}", run)
     try:
-        instance.run_launcher.terminate(run_id)
+        # Nobody is there to be asked any more, and Dagster's code server, asked to, would wait for an answer for ever.
+        if not process_is_gone(instance, run):
+            instance.run_launcher.terminate(run_id)
     except Exception as error:  # noqa: BLE001 - any launcher; where its process is gone there is nothing to stop
         instance.report_engine_event(f"Its process could not be reached: {error}", run)
     process = _process(instance, run)

@@ -11,11 +11,11 @@ TORCH_BIN := $(CURDIR)/$(TORCH_VENV)/bin
 FILES ?=
 RECIPE ?= transcribe
 KEEP ?=
-# Of `make test`: more arguments for pytest.
+# Of `make test`: more arguments for pytest. Of `make guards`: more for it, such as --only recovery.
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-torch check constraints clean purge
+.PHONY: help demo up test test-torch guards check constraints clean purge
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make up          the platform, until Ctrl-C"
 	@echo "make test        all tests that need no torch"
 	@echo "make test-torch  the tests of the engines that need torch, in an environment of their own"
+	@echo "make guards      take out each guard of tests/guards, and see that its test notices; ARGS='--only recovery'"
 	@echo "make check       ruff, mypy, import-linter"
 	@echo "make constraints write constraints.txt anew from the newest versions that fit together"
 	@echo "make clean       remove environments, caches and demo-output; the platform's data stays"
@@ -67,6 +68,10 @@ test: $(VENV)/.installed-dev
 
 test-torch: $(TORCH_VENV)/.installed
 	$(TORCH_BIN)/pytest -m torch $(ARGS)
+
+# Slow, and not part of `make test`.
+guards: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.guards $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,54 @@
+"""The list of guards is true of the code as it is: texts and tests are there. `make guards` takes them out."""
+
+import ast
+from functools import cache
+
+import pytest
+
+from tests.guards.listed import ROOT, Guard, guards
+
+GUARDS = list(guards())
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=str)
+def test_a_guard_can_be_taken_out_and_leaves_code_that_compiles(guard: Guard) -> None:
+    assert guard.edits
+    texts: dict[str, str] = {}
+    for edit in guard.edits:
+        texts[edit.file] = edit.made(texts.get(edit.file) or (ROOT / edit.file).read_text(encoding="utf-8"))
+        assert edit.put != edit.remove
+    for file, text in texts.items():
+        if file.endswith(".py"):
+            ast.parse(text, filename=file)
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=str)
+def test_its_tests_exist(guard: Guard) -> None:
+    assert guard.tests
+    for test in guard.tests:
+        file, *names = test.partition("[")[0].split("::")
+        assert _has(file, tuple(names)), test
+
+
+def test_no_point_is_listed_twice() -> None:
+    assert len({str(guard) for guard in GUARDS}) == len(GUARDS)
+
+
+@cache
+def _names(file: str) -> frozenset[tuple[str, ...]]:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    found: set[tuple[str, ...]] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add((node.name,))
+        if isinstance(node, ast.ClassDef):
+            found |= {(node.name, inner.name) for inner in node.body if isinstance(inner, ast.FunctionDef)}
+        if isinstance(node, ast.Assign):
+            # `TestMachine = Machine.TestCase`, Hypothesis' way: its one test is inherited.
+            targets = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            found |= {names for target in targets for names in ((target,), (target, "runTest"))}
+    return frozenset(found)
+
+
+def _has(file: str, names: tuple[str, ...]) -> bool:
+    return (ROOT / file).is_file() and names in _names(file)

@@ -17,6 +17,7 @@ AudiomillError
     ├── StorageUnavailable     the object store does not answer
     ├── DatabaseUnavailable    the database does not answer
     ├── EngineFailed           an engine broke while working on one item
+    │   └── EngineProcessDied  a process of its own was killed meanwhile, by the item or by whomever
     ├── LeaseRefused           the batch is worked on by another live run, is unknown, or was retired
     ├── LeaseLost              this run no longer owns its batch: stop at once, write nothing
     └── ConfigurationError     settings that cannot work
@@ -128,6 +129,12 @@ class EngineFailed(OperatorError):
     """An engine broke while working on one item. Its words go to logs: they hold nothing of the item's content."""
 
     default_code = "engine_failed"
+
+
+class EngineProcessDied(EngineFailed):
+    """A process of the engine's own died while it worked on one item: of what, nobody knows."""
+
+    default_code = "engine_process_died"
 
 
 class LeaseRefused(OperatorError):

@@ -115,6 +115,11 @@ class LeaseSettings(BaseModel):
     max_attempts: Positive = Field(
         3, description="crashes of one input, alone inside an engine call, after which it fails"
     )
+    max_hand_backs: Positive = Field(
+        100,
+        description="times that one input is handed back through a fault of ours before its job is given up: the rests "
+        "between double up to pause_most_seconds, so 100 are some eight hours",
+    )
 
 
 class RetentionSettings(BaseModel):

@@ -27,7 +27,7 @@ MANIFEST = "manifest.json"
 TABLE_ROWS = 500
 """Rows of the table at most: one event of Dagster's log holds them all. The manifest has every job."""
 
-OUR_FAULTS = frozenset({"internal_error", "engine_crashed", "engine_unavailable"})
+OUR_FAULTS = frozenset({"internal_error", "engine_crashed", "engine_unavailable", "given_up"})
 """Codes of failures that no customer can mend."""
 
 SCHEMA = TableSchema(

@@ -129,11 +129,23 @@ class Recorder:
         self._in_work.discard(item_id)
 
     def hand_back(self, item_id: str, job_id: str, error: Exception) -> None:
-        """Give one item back, through a fault of ours that is about it alone; it waits before it is tried again."""
-        log.warning(
-            "job handed back: a fault of ours", job=job_id, batch=self._claim.batch_id, error=told_with_causes(error)
-        )
-        self._write(lambda session: work.hand_back(session, self._claim, item_id, self._settings))
+        """Give one item back, through a fault of ours that is about it alone; it waits before it is tried again.
+
+        Past a bound of hand-backs its job ends, as our fault.
+        """
+        why = told_with_causes(error)
+        became = self._write(lambda session: work.hand_back(session, self._claim, item_id, why, self._settings))
+        if became == "given_up":
+            log.error("job given up: a fault of ours that stays", job=job_id, batch=self._claim.batch_id, error=why)
+        else:
+            log.warning("job handed back: a fault of ours", job=job_id, batch=self._claim.batch_id, error=why)
+        self._in_work.discard(item_id)
+
+    def crashed(self, item_id: str, job_id: str, error: Exception) -> None:
+        """A process of the engine's own died while it worked on this item alone: counted, and tried by another run."""
+        why = told_with_causes(error)
+        log.warning("engine's process died", job=job_id, batch=self._claim.batch_id, error=why)
+        self._write(lambda session: recovery.engine_died(session, self._claim, item_id, why, self._settings))
         self._in_work.discard(item_id)
 
     def give_back(self, note: str, *, rest: bool = True) -> None:

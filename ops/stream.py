@@ -17,7 +17,15 @@ import structlog
 
 from audiomill.audio import MOST_ON_A_SHEET, Envelope, envelope
 from audiomill.engines.protocols import Engine
-from audiomill.errors import AudiomillError, CustomerError, EngineFailed, EngineUnavailable, LeaseLost, OperatorError
+from audiomill.errors import (
+    AudiomillError,
+    CustomerError,
+    EngineFailed,
+    EngineProcessDied,
+    EngineUnavailable,
+    LeaseLost,
+    OperatorError,
+)
 from audiomill.faults import told
 from audiomill.jobs.leases import Claim, ClaimedItem
 from audiomill.jobs.recovery import ENGINE_CRASHED
@@ -306,9 +314,17 @@ class _Stream(Generic[Payload, Result]):
             self._broke(prepared, error, alone=alone)
 
     def _broke(self, prepared: Prepared[Payload, Result], error: Exception, *, alone: bool) -> None:
-        """An item on which the engine broke is tried once more, alone; then it is the one to blame."""
+        """An item on which the engine broke is tried once more, alone; then it is the one to blame.
+
+        Not where the engine lost a process of its own: that is counted.
+        """
         if not alone:
             self._flight.alone.append(prepared)
+            return
+        if isinstance(error, EngineProcessDied):
+            # Killed from outside, or of this input: that is learned as with a run's own process, by several deaths.
+            self._recorder.crashed(prepared.item.id, prepared.item.job_id, error)
+            self._forget(prepared.item)
             return
         failure = CustomerError(ENGINE_CRASHED, code="engine_crashed")
         failure.__cause__ = error

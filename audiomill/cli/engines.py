@@ -17,6 +17,8 @@ from audiomill.settings import get_settings
 if TYPE_CHECKING:
     from audiomill.settings import Settings
 
+_TROUBLES_SHOWN = 5
+
 engines_app = typer.Typer(cls=SentenceGroup, help="Engines.", no_args_is_help=True)
 
 
@@ -119,22 +121,32 @@ def _checks(settings: "Settings") -> Iterator[tuple[str, bool, str]]:
     yield "Python", sys.version_info[:2] == (3, 11), sys.version.split()[0]
     for package in ("audiomill", "dagster", "fastapi", "sqlalchemy", "faster-whisper", "ctranslate2", "av"):
         yield package, True, version(package)
-    yield "database", *_database(settings)
+    yield from _database(settings)
     yield "store", *_store(settings)
     # Not reaching it is no fault: it is only needed to fetch weights.
     yield "model hub", True, _hub(settings)
 
 
-def _database(settings: "Settings") -> tuple[bool, str]:
+def _database(settings: "Settings") -> Iterator[tuple[str, bool, str]]:
     from sqlalchemy import text  # noqa: PLC0415 - as above
 
+    from audiomill.jobs.handed_back import troubles  # noqa: PLC0415 - as above
+
     if settings.database.url is None and not is_used(settings.data_dir):
-        return True, "none yet: `audiomill up` makes it"
+        yield "database", True, "none yet: `audiomill up` makes it"
+        return
     try:
         with open_database() as database, database.session() as session:
-            return True, f"PostgreSQL {session.scalar(text('SHOW server_version'))}"
+            version = session.scalar(text("SHOW server_version"))
+            waiting = troubles(session, limit=_TROUBLES_SHOWN)
     except AudiomillError as error:
-        return False, error.message
+        yield "database", False, error.message
+        return
+    yield "database", True, f"PostgreSQL {version}"
+    # No fault of the whole installation: what is wrong may be one object's.
+    bound = settings.lease.max_hand_backs
+    for each in waiting:
+        yield "handed back", True, f"{each.job_id}, {each.times} times of {bound}, then it is given up: {each.why}"
 
 
 def _store(settings: "Settings") -> tuple[bool, str]:

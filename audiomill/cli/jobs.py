@@ -58,15 +58,19 @@ def list_jobs(
 def show(job_id: JobId) -> None:
     """A job with its batch, its Dagster run and its outputs."""
     from audiomill.jobs import queries  # noqa: PLC0415 - as above
+    from audiomill.jobs.handed_back import troubles  # noqa: PLC0415 - as above
 
     with open_database() as database, database.session() as session:
         view = queries.get_job(session, None, job_id)
+        trouble = troubles(session, limit=1, job_id=job_id)
     run_url = f"{current_settings().dagster_ui_url}/runs/{view.run_id}" if view.run_id else None
     fields = (
         ("job", view.id), ("workspace", view.workspace_id), ("submission", view.submission_id),
         ("file", view.filename), ("recipe", view.recipe), ("engine", _engine(view)),
         ("state", f"{view.state} ({view.stage}, {view.progress:.0%})"), ("reason", view.failure_reason),
         *(("warning", warning["sentence"]) for warning in view.warnings),
+        *(("handed back", f"{each.times} times, through a fault of ours: {each.why}") for each in trouble),
+        *(("next try", each.next_try_at) for each in trouble),
         ("ordered", view.created_at), ("started", view.started_at), ("finished", view.finished_at),
         ("attempts", view.attempts), ("batch", view.batch_id), ("run", view.run_id), ("run's page", run_url),
     )  # fmt: skip

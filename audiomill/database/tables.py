@@ -245,6 +245,11 @@ class WorkItem(Base):
             postgresql_where=text("state = 'queued'"),
         ),
         Index("ix_work_items_batch", "batch_id"),
+        Index(
+            "ix_work_items_handed_back",
+            "hand_backs",
+            postgresql_where=text("hand_backs > 0 AND state IN ('queued', 'batched', 'running')"),
+        ),
         Index("ix_work_items_artifact", "artifact_key", postgresql_where=text("artifact_key IS NOT NULL")),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -267,6 +272,11 @@ class WorkItem(Base):
     crashes: Mapped[int] = mapped_column(
         server_default="0", comment="times that a run died, or hung, while this was inside an engine call: proven"
     )
+    hand_backs: Mapped[int] = mapped_column(
+        server_default="0",
+        comment="times that it went back alone, through a fault of ours: past a bound it is given up",
+    )
+    hand_back_note: Mapped[str | None] = mapped_column(comment="why it went back last, for operators")
     available_at: Mapped[datetime | None] = mapped_column(comment="given back: not batched before")
     run_id: Mapped[str | None] = mapped_column(index=True, comment="the Dagster run that began it last")
     artifact_key: Mapped[str | None]

@@ -29,7 +29,7 @@ from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.phrases import phrases
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, recogniser_samples, utterances
-from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineUnavailable
+from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
 from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
 
 LANGUAGES = ("en", "en-us")
@@ -86,7 +86,7 @@ class Pocketsphinx:
     def transcribe(
         self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
     ) -> list[Transcript | AudiomillError]:
-        """Transcribe US English. Raises EngineFailed when a worker process died; the next call gets new ones.
+        """Transcribe US English. Raises EngineProcessDied when a worker process died; the next call gets new ones.
 
         Only `language`, `vad` and `word_timestamps` of the parameters mean something to this engine.
         """
@@ -176,9 +176,9 @@ def _is_broken(pool: ProcessPoolExecutor) -> bool:
         return True
 
 
-def _died(error: RuntimeError) -> EngineFailed:
+def _died(error: RuntimeError) -> EngineProcessDied:
     reason = " ".join(str(error).split(". ", 1)[0].split())
-    return EngineFailed(f"A pocketsphinx process died while decoding: {reason}.", code="engine_process_died")
+    return EngineProcessDied(f"A pocketsphinx process died while decoding: {reason}.")
 
 
 def _wrong_language(language: str) -> BadInput:

@@ -1,11 +1,13 @@
 """Moves of work items that leases and recovery share. What a run does with an item is in work.py."""
 
 from collections.abc import Collection
+from typing import Literal
 
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import WorkItem
+from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
 
@@ -19,12 +21,22 @@ _BACK = text(
     )
     UPDATE work_items SET state = 'queued', batch_id = NULL, started_at = NULL,
         interruptions = interruptions + CASE WHEN id = ANY(:interrupted) AND state = 'running' THEN 1 ELSE 0 END,
+        hand_backs = hand_backs + CASE WHEN id = ANY(:late) THEN 1 ELSE 0 END,
+        hand_back_note = CASE WHEN id = ANY(:late) THEN :note ELSE hand_back_note END,
         available_at = CASE WHEN id = ANY(:late) THEN clock_timestamp() + make_interval(secs =>
-            least(:most, :pause * power(2, least(interruptions, 30)))) END
+            least(:most, :pause * power(2, least(hand_backs, 30)))) END
     WHERE id IN (SELECT id FROM open)
     RETURNING job_id
     """
 )
+
+GIVEN_UP = (
+    "We could not work on this input through a fault of ours, however often we tried, and have given up. Nothing is "
+    "charged for it. Order it again later, or write to us with the job id."
+)
+
+HandedBack = Literal["waits", "given_up", "had_ended"]
+"""What became of an item that was handed back."""
 
 
 def back_to_lane(session: Session, batch_id: str, *, interrupted: Collection[str] = ()) -> int:
@@ -32,23 +44,38 @@ def back_to_lane(session: Session, batch_id: str, *, interrupted: Collection[str
 
     `interrupted`: those of them that were begun when their run died, or was lost; it is counted, and nobody is blamed.
     """
-    return _back(session, batch_id, None, interrupted=list(interrupted), late=[], pause=0.0, most=0.0)
+    return _back(session, batch_id, None, interrupted=list(interrupted), late=[], note=None, pause=0.0, most=0.0)
 
 
-def hand_back(session: Session, batch_id: str, item_id: str, settings: Settings) -> bool:
-    """One item goes back alone, to be batched after a while that doubles each time. False when it had ended."""
+def hand_back(
+    session: Session, batch_id: str, item_id: str, why: str, settings: Settings, *, interrupted: bool = True
+) -> HandedBack:
+    """One item goes back alone, to be batched after a while that doubles each time; past the bound it is given up.
+
+    `why` is for operators. `interrupted`: it counts as an interruption, of which three are enough to work on it alone.
+    """
     lease = settings.lease
-    return bool(
-        _back(
-            session,
-            batch_id,
-            [item_id],
-            interrupted=[item_id],
-            late=[item_id],
-            pause=lease.pause_seconds,
-            most=lease.pause_most_seconds,
-        )
+    hand_backs = session.scalar(
+        select(WorkItem.hand_backs)
+        .where(WorkItem.id == item_id, WorkItem.batch_id == batch_id, WorkItem.state.in_(OPEN_ITEMS))
+        .with_for_update(key_share=True)
     )
+    if hand_backs is None:
+        return "had_ended"
+    if hand_backs >= lease.max_hand_backs:
+        fail_open_item(session, item_id, code="given_up", reason=GIVEN_UP)
+        return "given_up"
+    _back(
+        session,
+        batch_id,
+        [item_id],
+        interrupted=[item_id] if interrupted else [],
+        late=[item_id],
+        note=why,
+        pause=lease.pause_seconds,
+        most=lease.pause_most_seconds,
+    )
+    return "waits"
 
 
 def _back(session: Session, batch_id: str, ids: list[str] | None, **given: object) -> int:

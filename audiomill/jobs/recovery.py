@@ -2,7 +2,8 @@
 
 Whatever it was, the batch is given up: what is open goes back to its lane, and the lane rests for a while that doubles
 while nothing of it gets done. Blame needs proof: an item is counted as crashed only when a run's process died, or hung,
-while the item was inside an engine call. Such an item is tried last and alone (ops/stream.py); one that crashes
+while the item was inside an engine call, or when a process of the engine's own died of a call for it alone. Such an
+item is tried last and alone (ops/stream.py); one that crashes
 `max_attempts` times so fails. Nothing else ever fails an item (docs/decisions/0013-blame-needs-proof.md).
 
 Which process died, and ending it, is workers.py's part; Dagster's runs are the sensors'.
@@ -15,7 +16,7 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
-from audiomill.jobs.items import back_to_lane, fail_open_item
+from audiomill.jobs.items import HandedBack, back_to_lane, fail_open_item, hand_back
 from audiomill.jobs.leases import Claim, fenced
 from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.jobs.workers import Fate, Worker
@@ -140,6 +141,17 @@ def give_back(
             _give_up(session, batch, note, fate, settings)
         else:
             _end(session, batch, note)
+
+
+def engine_died(session: Session, claim: Claim, item_id: str, why: str, settings: Settings) -> HandedBack:
+    """A process of the engine's own died while it worked on this item alone: proof, as when the run's process dies.
+
+    It goes back for another run, or fails once it has crashed too often. Who killed the process is not known: one
+    death is no reason to blame an input. Sent again, it changes nothing. Raises LeaseLost.
+    """
+    fenced(session, claim)
+    _blame(session, claim.batch_id, [item_id], settings)
+    return hand_back(session, claim.batch_id, item_id, why, settings, interrupted=False)
 
 
 def paused_lanes(session: Session) -> list[tuple[str, int, str]]:

@@ -20,7 +20,7 @@ from audiomill.errors import CustomerError
 from audiomill.jobs import items
 from audiomill.jobs.availability import choose
 from audiomill.jobs.identifiers import new_id
-from audiomill.jobs.items import fail_open_item
+from audiomill.jobs.items import HandedBack, fail_open_item
 from audiomill.jobs.leases import Claim, fenced
 from audiomill.jobs.submission import new_item
 from audiomill.jobs.transitions import transition
@@ -204,7 +204,7 @@ def fail_item(session: Session, claim: Claim, item_id: str, error: CustomerError
     return fail_open_item(session, item_id, code=error.code, reason=error.message)
 
 
-def hand_back(session: Session, claim: Claim, item_id: str, settings: Settings) -> bool:
-    """Give one item back that cannot be worked on now through a fault of ours. False when it is no longer wanted."""
+def hand_back(session: Session, claim: Claim, item_id: str, why: str, settings: Settings) -> HandedBack:
+    """Give one item back that cannot be worked on now through a fault of ours, or give it up. `why`: for operators."""
     fenced(session, claim)
-    return items.hand_back(session, claim.batch_id, item_id, settings)
+    return items.hand_back(session, claim.batch_id, item_id, why, settings)

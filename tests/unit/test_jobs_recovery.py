@@ -12,6 +12,7 @@ from audiomill.database.tables import Batch, Job, WorkItem
 from audiomill.errors import BadInput, LeaseLost, LeaseRefused
 from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.handed_back import troubles
 from audiomill.jobs.leases import Claim, Origin
 from audiomill.jobs.queries import get_batch
 from audiomill.jobs.workers import Fate
@@ -244,8 +245,8 @@ def test_an_item_handed_back_waits_and_does_not_hold_up_the_others(database: Dat
     claim = claimed(database, settings, batch_of(database, settings, 2))
     begin(database, claim, 0, 1)
     with database.session() as session:
-        assert work.hand_back(session, claim, claim.items[0].id, settings)
-        assert not work.hand_back(session, claim, claim.items[0].id, settings)
+        assert work.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "waits"
+        assert work.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "had_ended"
     with database.session() as session:
         assert work.complete(session, claim, claim.items[1].id, result(claim.items[1], claim))
         leases.close(session, claim)
@@ -426,3 +427,49 @@ def test_a_heartbeat_brings_back_what_is_no_longer_wanted(database: Database, se
     with database.session() as session:
         assert leases.heartbeat(session, claim, settings, in_work=ids) == {ids[0]}
         assert startable(session) == []
+
+
+def test_what_is_handed_back_for_ever_is_given_up_as_our_fault(database: Database, settings: Settings) -> None:
+    few = settings.model_copy(update={"lease": settings.lease.model_copy(update={"max_hand_backs": 4})})
+    batch_id = batch_of(database, settings, 1)
+    rests, became, seen = [], [], []
+    for run in range(5):
+        claim = claimed(database, settings, batch_id, f"run-{run}")
+        (item_id,) = begin(database, claim, 0)
+        with database.session() as session:
+            became.append(work.hand_back(session, claim, item_id, f"No. {run}", few))
+            leases.close(session, claim)
+        with database.session() as session:
+            seen += [
+                (each.job_id == claim.items[0].job_id, each.times, each.why) for each in troubles(session, limit=9)
+            ]
+            rest = text("SELECT round(extract(epoch FROM available_at - clock_timestamp())) FROM work_items")
+            rests.append(session.scalar(rest))
+        if run < 4:
+            batch_id = form(database, settings)
+    assert became == ["waits"] * 4 + ["given_up"]
+    assert seen == [(True, run + 1, f"No. {run}") for run in range(4)]
+    assert [float(rest or 0) for rest in rests[:4]] == [settings.lease.pause_seconds * 2**run for run in range(4)]
+    with database.session() as session:
+        job = session.scalars(select(Job)).one()
+    assert (job.state, job.failure_code) == ("failed", "given_up")
+    assert "fault of ours" in str(job.failure_reason)
+    assert "Nothing is charged" in str(job.failure_reason)
+
+
+def test_a_death_of_an_engines_process_is_one_crash_and_no_verdict(database: Database, settings: Settings) -> None:
+    batch_id = batch_of(database, settings, 1)
+    for run in range(settings.lease.max_attempts + 1):
+        assert states(database, Job) == {"queued": 1}
+        claim = claimed(database, settings, batch_id, f"run-{run}")
+        (item_id,) = begin(database, claim, 0)
+        for _ in range(2):  # sent again, for its answer was lost
+            with database.session() as session:
+                recovery.engine_died(session, claim, item_id, "A process died.", settings)
+        assert counters(database) == {item_id: (0, run + 1)}
+        with database.session() as session:
+            leases.close(session, claim)
+        if run < settings.lease.max_attempts:
+            batch_id = form(database, settings)
+    with database.session() as session:
+        assert session.scalars(select(Job.failure_code)).all() == ["engine_crashed"]

@@ -110,7 +110,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                     elif how == "progress":
                         work.progressed(session, claim, item.id, 0.5)
                     elif how == "hand back":
-                        work.hand_back(session, claim, item.id, config)
+                        work.hand_back(session, claim, item.id, "Ours.", config)
                     elif how == "fail":
                         work.fail_item(session, claim, item.id, BadInput("broken"))
                     else:

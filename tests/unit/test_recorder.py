@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from audiomill.database.connection import Database
-from audiomill.errors import BadInput
+from audiomill.errors import BadInput, StorageUnavailable
 from audiomill.jobs import work
 from audiomill.jobs.leases import Claim
 from audiomill.settings import Settings
@@ -98,3 +98,21 @@ def test_a_text_that_is_not_utf8_does_not_reach_the_log(recorder: Unasked, monke
     (line,) = lines
     assert line["cause"] == "UnicodeDecodeError"
     assert "secret" not in str(line)
+
+
+@pytest.mark.parametrize(("became", "level"), [("waits", "warning"), ("given_up", "error")])
+def test_the_operators_log_says_why_an_item_went_back_or_was_given_up(
+    recorder: Unasked, monkeypatch: pytest.MonkeyPatch, became: str, level: str
+) -> None:
+    noted: list[str] = []
+
+    def hand_back(_session: Session, _claim: Claim, _item: str, why: str, _settings: Settings) -> str:
+        noted.append(why)
+        return became
+
+    monkeypatch.setattr(work, "hand_back", hand_back)
+    with capture_logs() as lines:
+        recorder.hand_back("item", "job", StorageUnavailable("The object cannot be had."))
+    (line,) = lines
+    assert line["log_level"] == level
+    assert noted == [line["error"]] == ["StorageUnavailable: The object cannot be had."]

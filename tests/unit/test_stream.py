@@ -18,6 +18,7 @@ from audiomill.errors import (
     BadInput,
     CustomerError,
     EngineFailed,
+    EngineProcessDied,
     EngineUnavailable,
     LeaseLost,
     QualityRejected,
@@ -79,6 +80,7 @@ class Book:
         self.lost = False
         self.given_back: list[str] = []
         self.handed_back: list[str] = []
+        self.crashes: list[str] = []
         self.insides: list[list[str]] = []
         self.limits: list[float] = []
         self.unwanted: frozenset[str] = frozenset()
@@ -105,6 +107,9 @@ class Book:
 
     def hand_back(self, item_id: str, job_id: str, error: Exception) -> None:
         self.handed_back.append(item_id)
+
+    def crashed(self, item_id: str, job_id: str, error: Exception) -> None:
+        self.crashes.append(item_id)
 
     def give_back(self, note: str) -> None:
         self.given_back.append(note)
@@ -256,6 +261,20 @@ def test_what_breaks_the_engine_is_found_and_fails_alone(tmp_path: Path, how: st
     assert sorted(book.complete_ids) == ["a", "c", "d"]
     assert book.codes == {"bad": "engine_crashed"}
     assert stage.groups.count(["bad"]) == 1
+
+
+def test_a_process_of_the_engine_killed_twice_in_one_run_fails_nobody(tmp_path: Path) -> None:
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        if "hit" in names:
+            raise EngineProcessDied("A process died.")
+        return names
+
+    book, stage = Book(), Stage(run=run)
+    go(stage, book, "a", "hit", "c", scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "c"]
+    assert (book.failed, book.crashes) == ({}, ["hit"])
+    assert stage.groups.count(["hit"]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_runs_beside_an_item_that_is_tried_alone(tmp_path: Path) -> None:

@@ -85,6 +85,9 @@ class BatchingSettings(BaseModel):
 
     max_items: Positive = Field(250, description="items of one batch at most")
     max_audio_seconds: Seconds = Field(4 * 3600, description="estimated audio of one batch at most")
+    max_engine_seconds: Seconds = Field(
+        600, description="of the engine's time, as its measured speed has it, one batch at most; one item may take more"
+    )
     min_items: Positive = Field(8, description="a backlog is not split into batches smaller than this")
     max_wait_seconds: Annotated[float, Field(ge=0)] = Field(
         20, description="on a busy lane a batch that is not full waits until its oldest item is this old"

@@ -263,6 +263,9 @@ class WorkItem(Base):
     length_class: Mapped[str]
     lane: Mapped[str] = mapped_column(comment="stage|engine|model|resource class|tier|length class")
     audio_seconds: Mapped[float] = mapped_column(comment="estimated from the size until it was read")
+    expected_seconds: Mapped[float] = mapped_column(
+        server_default="0", comment="of its engine's time, as expected when it was ordered"
+    )
     state: Mapped[str] = mapped_column(server_default="queued")
     batch_id: Mapped[str | None] = mapped_column(ForeignKey("batches.id"))
     attempts: Mapped[int] = mapped_column(server_default="0", comment="times that a run began it")
@@ -308,6 +311,17 @@ class LanePause(Base):
     breaks: Mapped[int] = mapped_column(comment="one after the other, without an item that ended: doubles the pause")
     until: Mapped[datetime]
     note: Mapped[str] = mapped_column(comment="what broke last, for operators")
+
+
+class EngineSpeed(Base):
+    """How fast an engine was here lately (audiomill/jobs/speeds.py): sums that fade with each batch."""
+
+    __tablename__ = "engine_speeds"
+    engine: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True, comment="'' where the engine has no choice")
+    resource_class: Mapped[str] = mapped_column(primary_key=True)
+    audio_seconds: Mapped[float]
+    engine_seconds: Mapped[float]
 
 
 class Artifact(Base):
@@ -421,6 +435,7 @@ __all__ = [
     "Base",
     "Batch",
     "EngineAvailability",
+    "EngineSpeed",
     "InboxEntry",
     "Job",
     "JobEvent",

@@ -3,7 +3,10 @@
 The room is looked at first: each resource class may have `queue_factor` times its slots waiting. Only what fits in is
 then gathered, lane by lane as their turns come (turns.py), fairly between workspaces (gathering.py); so a tick costs
 what it forms, not what waits, and nothing else is locked or sorted. Sized by backlog: a lane's backlog is shared out
-over the slots of its class, within `min_items` and `max_items`.
+over the slots of its class, within `min_items` and `max_items`, and within what an engine does in `max_engine_seconds`.
+
+Where a class has several slots, one is kept for short items (lanes.py): however many long ones wait, the next short one
+need not.
 """
 
 import math
@@ -17,13 +20,15 @@ from sqlalchemy.orm import Session
 
 from audiomill.jobs import turns
 from audiomill.jobs.gathering import Gathered, backlog, gather
+from audiomill.jobs.lanes import SHORT
 from audiomill.jobs.turns import Lane, Turns
 from audiomill.settings import Settings
 
 _LOCK = 7_236_120_002
 
 _LOAD = text(
-    "SELECT resource_class, count(*) FILTER (WHERE state = 'formed') AS waiting, count(*) AS open "
+    "SELECT resource_class, count(*) FILTER (WHERE state = 'formed') AS waiting, count(*) AS open, "
+    "count(*) FILTER (WHERE NOT starts_with(reverse(lane), reverse('|' || :short))) AS longer "
     "FROM batches WHERE state IN ('formed', 'running') GROUP BY resource_class"
 )
 
@@ -60,11 +65,29 @@ class StartableBatch:
 
 @dataclass
 class _Room:
-    """What one resource class can take. `idle`: a slot was free when the tick began, so nobody need wait."""
+    """What one resource class can take: so many batches, so many of them of items that are not short.
+
+    idle: a slot was free when the tick began, so nobody need wait.
+    """
 
     slots: int
     batches: int
+    longer_batches: int
     idle: bool
+
+    def slots_for(self, lane: Lane) -> int:
+        """How many runs of the lane there may be at a time."""
+        return self.slots if lane.length_class == SHORT else max(1, self.slots - 1)
+
+    def takes(self, lane: Lane) -> bool:
+        """Whether a batch of the lane may be formed."""
+        return lane.length_class == SHORT or self.longer_batches > 0
+
+    def taken(self, lane: Lane) -> None:
+        """A batch of the lane was formed."""
+        self.batches -= 1
+        if lane.length_class != SHORT:
+            self.longer_batches -= 1
 
 
 def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> list[str]:
@@ -83,7 +106,6 @@ def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> li
         for name, line in lines.items():
             room = rooms[name]
             if room.batches > 0 and len(formed) + len(this_round) < limit and (batch_id := former.next(line, room)):
-                room.batches -= 1
                 this_round.append(batch_id)
         if not this_round:
             break
@@ -94,12 +116,15 @@ def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> li
 
 def _rooms(session: Session, settings: Settings) -> dict[str, _Room]:
     """The classes that can take batches."""
-    load = {row.resource_class: row for row in session.execute(_LOAD)}
+    load = {row.resource_class: row for row in session.execute(_LOAD, {"short": SHORT})}
     cpu = settings.cpu
     rooms = {}
     for name, slots in (("cpu", cpu.cpu_runs), ("gpu", cpu.gpu_runs), ("remote", cpu.remote_runs)):
-        waiting, open_batches = (load[name].waiting, load[name].open) if name in load else (0, 0)
-        room = _Room(slots, slots * settings.batching.queue_factor - waiting, idle=open_batches < slots)
+        row = load.get(name)
+        waiting, open_batches, longer = (row.waiting, row.open, row.longer) if row is not None else (0, 0, 0)
+        batches = slots * settings.batching.queue_factor - waiting
+        # Not formed ahead of their time: a batch that waits in Dagster's queue takes the next slot, whichever it is.
+        room = _Room(slots, batches, batches if slots == 1 else slots - 1 - longer, idle=open_batches < slots)
         if room.batches > 0:
             rooms[name] = room
     return rooms
@@ -115,12 +140,16 @@ class _Former:
     def next(self, line: Turns, room: _Room) -> str | None:
         """The id of a batch of the lane whose turn it is; None when no lane of the class has one ready."""
         while (lane := line.next()) is not None:
+            if not room.takes(lane):
+                line.passed_over(lane)
+                continue
             gathered = gather(
                 self._session,
                 lane.name,
                 after=lane.last_workspace,
                 most_items=self._size(lane, room),
                 most_seconds=self._batching.max_audio_seconds,
+                most_expected_seconds=self._batching.max_engine_seconds,
             )
             batch_id = None
             if gathered.item_ids and (room.idle or self._is_ready(gathered)):
@@ -130,6 +159,7 @@ class _Former:
             if batch_id is not None:
                 lane.last_workspace = gathered.last_workspace
                 line.served(lane)
+                room.taken(lane)
                 return batch_id
             line.passed_over(lane)
         return None
@@ -140,6 +170,7 @@ class _Former:
         return (
             len(gathered.item_ids) >= batching.max_items
             or gathered.audio_seconds >= batching.max_audio_seconds
+            or gathered.expected_seconds >= batching.max_engine_seconds
             or (
                 gathered.oldest is not None
                 and gathered.oldest <= self._now - timedelta(seconds=batching.max_wait_seconds)
@@ -149,11 +180,11 @@ class _Former:
     def _size(self, lane: Lane, room: _Room) -> int:
         """Items of a batch: the backlog shared out over the slots, but not into crumbs. The same for a whole tick."""
         if lane.name not in self._sizes:
-            most = self._batching.max_items
-            waiting = backlog(self._session, lane.name, most=most * room.slots)
+            most, slots = self._batching.max_items, room.slots_for(lane)
+            waiting = backlog(self._session, lane.name, most=most * slots)
             # What takes long is worth a run of its own.
-            fewest = self._batching.min_items if lane.length_class == "short" else 1
-            batches = max(1, math.ceil(waiting / most), min(room.slots, waiting // fewest))
+            fewest = self._batching.min_items if lane.length_class == SHORT else 1
+            batches = max(1, math.ceil(waiting / most), min(slots, waiting // fewest))
             self._sizes[lane.name] = max(1, math.ceil(waiting / batches))
         return self._sizes[lane.name]
 

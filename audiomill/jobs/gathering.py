@@ -34,10 +34,10 @@ _WORKSPACES = text(
 
 _OLDEST = text(
     """
-    SELECT item.id, wanted.workspace_id, item.audio_seconds, item.created_at
+    SELECT item.id, wanted.workspace_id, item.audio_seconds, item.expected_seconds, item.created_at
     FROM unnest(CAST(:workspaces AS text[])) AS wanted (workspace_id)
     CROSS JOIN LATERAL (
-        SELECT id, audio_seconds, created_at FROM work_items
+        SELECT id, audio_seconds, expected_seconds, created_at FROM work_items
         WHERE state = 'queued' AND lane = :lane AND workspace_id = wanted.workspace_id
             -- What was handed back rests for a while. Looked at here, where many that rest cost one walk over them.
             AND (available_at IS NULL OR available_at <= statement_timestamp())
@@ -57,6 +57,7 @@ class Gathered:
 
     item_ids: tuple[str, ...]
     audio_seconds: float
+    expected_seconds: float
     oldest: datetime | None
     last_workspace: str
 
@@ -66,6 +67,7 @@ class _Item:
     id: str
     workspace_id: str
     audio_seconds: float
+    expected_seconds: float
     created_at: datetime
 
 
@@ -74,19 +76,22 @@ def backlog(session: Session, lane: str, *, most: int) -> int:
     return int(session.scalar(_BACKLOG, {"lane": lane, "most": most}) or 0)
 
 
-def gather(session: Session, lane: str, *, after: str, most_items: int, most_seconds: float) -> Gathered:
-    """The next items of the lane. Cut by count and by sound; what goes beyond `most_seconds` is the last one."""
+def gather(
+    session: Session, lane: str, *, after: str, most_items: int, most_seconds: float, most_expected_seconds: float
+) -> Gathered:
+    """The next items of the lane. Cut by count, by sound and by the engine's time; what goes beyond is the last one."""
     workspaces = _in_turn(session, lane, after, most_items)
     taken: list[_Item] = []
-    seconds = 0.0
+    seconds = expected = 0.0
     for item in _dealt(session, lane, workspaces, most_items):
-        if len(taken) == most_items or seconds >= most_seconds:
+        if len(taken) == most_items or seconds >= most_seconds or expected >= most_expected_seconds:
             break
         taken.append(item)
         seconds += item.audio_seconds
+        expected += item.expected_seconds
     last = taken[-1].workspace_id if taken else (workspaces[-1] if workspaces else after)
     oldest = min((item.created_at for item in taken), default=None)
-    return Gathered(tuple(item.id for item in taken), seconds, oldest, last)
+    return Gathered(tuple(item.id for item in taken), seconds, expected, oldest, last)
 
 
 def _in_turn(session: Session, lane: str, after: str, most: int) -> list[str]:

@@ -1,7 +1,13 @@
-"""Lanes: which work items may share a batch, and how long an input probably is before anyone has read it."""
+"""Lanes: which work items may share a batch, and how long an input probably is before anyone has read it.
+
+What that takes of an engine is in speeds.py.
+"""
 
 from pathlib import PurePosixPath
 from typing import Final
+
+SHORT: Final = "short"
+"""The length class that has a slot of its own (batching.py)."""
 
 # Bytes of one second of sound by kind of file, for estimates only: CD-quality PCM, FLAC at about 60 % of it,
 # and 128 kbit/s for what is compressed.
@@ -10,8 +16,9 @@ _COMPRESSED: Final = 16_000
 # espeak-ng's default of 175 words a minute at English's 5.7 characters a word with its space.
 _CHARACTERS_PER_SECOND: Final = 16.6
 
-SHORT_SECONDS: Final = 60
-LONG_SECONDS: Final = 900
+# Of the engine's time: a minute and a quarter of an hour of sound, where the engine was never measured (speeds.py).
+SHORT_SECONDS: Final = 20
+LONG_SECONDS: Final = 300
 
 
 def estimated_seconds(*, filename: str, size_bytes: int, characters: int | None, kind: str) -> float:
@@ -21,11 +28,11 @@ def estimated_seconds(*, filename: str, size_bytes: int, characters: int | None,
     return size_bytes / _BYTES_PER_SECOND.get(PurePosixPath(filename).suffix.lower(), _COMPRESSED)
 
 
-def length_class(seconds: float) -> str:
-    """`short`, `medium` or `long`: so that a minute's clip does not wait in a batch of hours."""
-    if seconds < SHORT_SECONDS:
-        return "short"
-    return "medium" if seconds < LONG_SECONDS else "long"
+def length_class(expected_seconds: float) -> str:
+    """`short`, `medium` or `long`, by what it will take of its engine: a minute's clip waits in no batch of hours."""
+    if expected_seconds < SHORT_SECONDS:
+        return SHORT
+    return "medium" if expected_seconds < LONG_SECONDS else "long"
 
 
 def lane_of(*, stage: str, engine: str, model: str | None, resource_class: str, tier: int, length: str) -> str:

@@ -17,6 +17,7 @@ from audiomill.database.tables import Batch, Job, Recording, WorkItem
 from audiomill.errors import LeaseLost, LeaseRefused
 from audiomill.jobs.items import back_to_lane
 from audiomill.jobs.queries import BatchView, get_batch
+from audiomill.jobs.speeds import measure
 from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
@@ -268,4 +269,5 @@ def close(session: Session, held_claim: Claim) -> BatchView:
     )
     if batch is not None:
         session.execute(text("DELETE FROM lane_pauses WHERE lane = :lane"), {"lane": batch.lane})
+    measure(session, held_claim.batch_id)
     return get_batch(session, held_claim.batch_id)

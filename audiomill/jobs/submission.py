@@ -23,6 +23,7 @@ from audiomill.formats import size_shown
 from audiomill.jobs.availability import EngineChoice, choose
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
+from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 
 _BROUGHT = text(
@@ -326,6 +327,7 @@ def _insert(
     orders: Sequence[_Order],
     recordings: dict[tuple[str, str], str],
 ) -> tuple[str, ...]:
+    speeds = Speeds(session)
     jobs: list[dict[str, Any]] = []
     events: list[dict[str, Any]] = []
     items: list[dict[str, Any]] = []
@@ -356,7 +358,7 @@ def _insert(
             characters=given.characters,
             kind=order.capability.input_kind,
         )
-        items.append(new_item(job_id, workspace.id, stage, order.choice, workspace.tier, seconds))
+        items.append(new_item(job_id, workspace.id, stage, order.choice, workspace.tier, seconds, speeds))
     session.execute(insert(Job), jobs)
     session.execute(insert(JobEvent), events)
     session.execute(insert(WorkItem), items)
@@ -364,10 +366,13 @@ def _insert(
 
 
 def new_item(
-    job_id: str, workspace_id: str, stage: str, choice: EngineChoice, tier: int, seconds: float
+    job_id: str, workspace_id: str, stage: str, choice: EngineChoice, tier: int, seconds: float, speeds: Speeds
 ) -> dict[str, Any]:
-    """The row of a work item that waits in its lane."""
-    length = length_class(seconds)
+    """The row of a work item that waits in its lane. `seconds`: of sound, in or out."""
+    expected_seconds = speeds.expected_seconds(
+        seconds, engine=choice.engine, model=choice.model, resource_class=choice.resource_class
+    )
+    length = length_class(expected_seconds)
     return {
         "id": new_id("item"),
         "job_id": job_id,
@@ -387,4 +392,5 @@ def new_item(
             length=length,
         ),
         "audio_seconds": seconds,
+        "expected_seconds": expected_seconds,
     }

@@ -22,6 +22,7 @@ from audiomill.jobs.availability import choose
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.items import HandedBack, fail_open_item
 from audiomill.jobs.leases import Claim, fenced
+from audiomill.jobs.speeds import Speeds
 from audiomill.jobs.submission import new_item
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
@@ -194,7 +195,8 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
 def _next_stage(session: Session, job: Any, stage: str, seconds: float) -> None:  # noqa: ANN401 - a row
     parameters = validated_parameters(job.capability, job.parameters)
     chosen = choose(session, task=STAGES[stage].task, parameters=parameters)
-    session.execute(insert(WorkItem).values(new_item(job.id, job.workspace_id, stage, chosen, job.tier, seconds)))
+    item = new_item(job.id, job.workspace_id, stage, chosen, job.tier, seconds, Speeds(session))
+    session.execute(insert(WorkItem).values(item))
     transition(session, [job.id], "running", stage=stage, progress=0.0)
 
 

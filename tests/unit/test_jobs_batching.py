@@ -2,20 +2,25 @@
 
 import math
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event, select, text
 
 from audiomill.database.connection import Database
-from audiomill.database.tables import Batch, WorkItem
+from audiomill.database.tables import Batch, EngineSpeed, WorkItem
 from audiomill.errors import Conflict
+from audiomill.jobs import leases, work
 from audiomill.jobs.batching import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.gathering import gather
+from audiomill.jobs.speeds import Speeds
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings
-from tests.fakes.orders import audio, order, prepare, wipe
+from tests.fakes.orders import audio, order, prepare, result, wipe
 from tests.fakes.reading import rows_read
 
 
@@ -74,7 +79,8 @@ def test_no_batch_is_larger_than_max_items(database: Database, settings: Setting
 
 def test_long_recordings_are_cut_by_their_length(database: Database, settings: Settings) -> None:
     order(database, settings, "acme", audio(8, size_bytes=176_400 * 1000))
-    form(database, with_(settings, max_audio_seconds=2000, queue_factor=50))
+    many = settings.model_copy(update={"cpu": settings.cpu.model_copy(update={"cpu_runs": 9})})
+    form(database, with_(many, max_audio_seconds=2000))
     assert all(batch.audio_seconds <= 3000 for batch in batches(database))
     assert sum(batch.item_count for batch in batches(database)) == 8
 
@@ -254,7 +260,9 @@ def test_many_that_rest_are_walked_over_once(database: Database, settings: Setti
     event.listen(database.engine, "before_cursor_execute", note)
     try:
         with database.session() as session:
-            gathered = gather(session, lane_of_all(database), after="", most_items=2, most_seconds=1e9)
+            gathered = gather(
+                session, lane_of_all(database), after="", most_items=2, most_seconds=1e9, most_expected_seconds=1e9
+            )
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
     assert gathered.item_ids == (newest,)
@@ -326,3 +334,93 @@ def test_each_class_is_sized_by_its_own_slots(
     size = math.ceil(300 / min(slots, 300 // settings.batching.min_items))
     assert len(formed) == math.ceil(300 / size)
     assert max(batch.item_count for batch in batches(database)) == size
+
+
+def texts(count: int, characters: int) -> list[NewJob]:
+    batch = uuid.uuid4().hex
+    return [
+        NewJob(
+            "synthesize",
+            {},
+            InputObject(f"texts/{batch}/{index}", "v1", characters, "a.txt", characters=characters, kind="text"),
+        )
+        for index in range(count)
+    ]
+
+
+def lanes(database: Database) -> Counter[str]:
+    return Counter(batch.lane.rpartition("|")[2] for batch in batches(database) if batch.state != "closed")
+
+
+def speeds_of(database: Database, engine: str, factor: float) -> None:
+    with database.session() as session:
+        session.merge(
+            EngineSpeed(
+                engine=engine, model="", resource_class="cpu", audio_seconds=1000.0, engine_seconds=1000.0 * factor
+            )
+        )
+
+
+def test_long_texts_leave_a_slot_to_what_is_short(database: Database, settings: Settings) -> None:
+    speeds_of(database, "espeak-ng", 0.01)
+    order(database, settings, "acme", texts(4, 500_000))
+    order(database, settings, "acme", texts(4, 62_000))
+    eager = with_(settings, max_wait_seconds=0)
+    form(database, eager)
+    form(database, eager)
+    assert sum(lanes(database).values()) == 1
+    order(database, settings, "acme", audio(2))
+    form(database, eager)
+    assert lanes(database)["short"] == 1
+    assert sum(lanes(database).values()) == 2
+    with database.session() as session:
+        session.execute(text("UPDATE batches SET state = 'closed' WHERE lane NOT LIKE '%|short'"))
+    form(database, eager)
+    # Both lanes of what is long take turns.
+    assert len({batch.lane for batch in batches(database)}) == 3
+
+
+def test_where_there_is_one_slot_all_lengths_take_turns(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", texts(2, 500_000))
+    order(database, settings, "acme", audio(2))
+    one = settings.model_copy(update={"cpu": settings.cpu.model_copy(update={"cpu_runs": 1})})
+    form(database, one)
+    assert lanes(database) == {"long": 1, "short": 1}
+
+
+def test_the_length_class_goes_by_what_the_engine_will_take(database: Database, settings: Settings) -> None:
+    """The same text on an engine that speaks at a hundredth of real time, and at half of it."""
+    found = []
+    for factor in (0.01, 0.5, 0.05):
+        speeds_of(database, "espeak-ng", factor)
+        order(database, settings, "acme", texts(1, 16_600))
+        with database.session() as session:
+            newest = select(WorkItem).order_by(WorkItem.created_at.desc()).limit(1)
+            item = session.scalars(newest).one()
+            found.append((item.length_class, round(item.expected_seconds)))
+    assert found == [("short", 10), ("long", 500), ("medium", 50)]
+
+
+def test_batches_are_cut_by_what_the_engine_will_take(database: Database, settings: Settings) -> None:
+    speeds_of(database, "pocketsphinx", 2.0)
+    order(database, settings, "acme", audio(60, size_bytes=176_400 * 9))
+    form(database, with_(settings, max_engine_seconds=180, queue_factor=50))
+    assert {batch.item_count for batch in batches(database)} == {10}
+
+
+def test_a_batch_that_was_worked_off_tells_how_fast_its_engine_is(database: Database, settings: Settings) -> None:
+    order(database, settings, "acme", audio(3))
+    (batch_id,) = form(database, settings)
+    with database.session() as session:
+        claim = leases.claim(session, batch_id=batch_id, stage="transcribe", run_id="run", settings=settings)
+        work.begin(session, claim, [item.id for item in claim.items])
+        for item in claim.items[:2]:
+            work.complete(session, claim, item.id, replace(result(item, claim), processing_seconds=0.25))
+        work.complete(session, claim, claim.items[2].id, replace(result(claim.items[2], claim), processing_seconds=0.0))
+    for _ in range(2):  # sent again: it counts once
+        with database.session() as session:
+            leases.close(session, claim)
+    with database.session() as session:
+        speed = session.scalars(select(EngineSpeed)).one()
+        expected = Speeds(session).expected_seconds(100, engine="pocketsphinx", model=None, resource_class="cpu")
+    assert (speed.audio_seconds, speed.engine_seconds, expected) == (2.0, 0.5, 25.0)

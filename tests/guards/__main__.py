@@ -5,38 +5,76 @@ they must pass with it and fail without it. A test that breaks before it begins 
 """
 
 import argparse
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from queue import SimpleQueue
 
 from tests.guards.checkout import PASSED, Checkout, Outcome, copied
 from tests.guards.listed import Guard, guards
 
+NOTICED = "noticed"
+
 
 def main() -> int:
-    """The number of guards whose removal nobody noticed, as the exit code has it: 0 or 1."""
+    """The exit code: 0 when every removal was noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.guards")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="guards whose file and point have this in them")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at once, each in a copy of its own")
     parser.add_argument("--verbose", action="store_true", help="what pytest said, where a removal was not noticed")
     given = parser.parse_args()
+    # Copies and what runs in them go, whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = [guard for guard in guards() if given.only in str(guard)]
-    unnoticed = 0
-    with copied() as checkout:
-        before = _with_guards(checkout, chosen)
-        for guard in chosen:
-            outcome = _without(checkout, guard, before)
-            unnoticed += outcome.kind != "noticed"
+    noticed = 0
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(given.jobs))
+        copies: SimpleQueue[Checkout] = SimpleQueue()
+        for _ in range(given.jobs):
+            copies.put(stack.enter_context(copied()))
+        before = _with_guards(pool, copies, chosen, given.jobs)
+
+        def tried(guard: Guard) -> tuple[Guard, Outcome, str]:
+            with _one_of(copies) as checkout:
+                outcome = _without(checkout, guard, before)
+                return guard, outcome, checkout.said()
+
+        for guard, outcome, said in pool.map(tried, chosen):
+            noticed += outcome.kind == NOTICED
             print(f"{outcome.kind:12} {guard}: {outcome.reason}", flush=True)
-            if given.verbose and outcome.kind != "noticed":
-                print(checkout.said(), file=sys.stderr)
-    print(f"{len(chosen)} guards, {len(chosen) - unnoticed} noticed, {unnoticed} not")
-    return 1 if unnoticed or not chosen else 0
+            if given.verbose and outcome.kind != NOTICED:
+                print(said, file=sys.stderr)
+    print(f"{len(chosen)} guards, {noticed} noticed, {len(chosen) - noticed} not")
+    return 0 if chosen and noticed == len(chosen) else 1
 
 
-def _with_guards(checkout: Checkout, chosen: Sequence[Guard]) -> Mapping[str, Outcome]:
+@contextmanager
+def _one_of(copies: "SimpleQueue[Checkout]") -> Iterator[Checkout]:
+    checkout = copies.get()
+    try:
+        yield checkout
+    finally:
+        copies.put(checkout)
+
+
+def _with_guards(
+    pool: ThreadPoolExecutor, copies: "SimpleQueue[Checkout]", chosen: Sequence[Guard], jobs: int
+) -> Mapping[str, Outcome]:
     """How the tests end when nothing is taken out: one that fails anyway notices nothing."""
-    tests = sorted({test for guard in chosen for test in guard.tests})
-    seconds = max((guard.seconds for guard in chosen), default=60)
-    return checkout.test(tests, seconds=seconds, until_one_fails=False) if tests else {}
+    limits: dict[str, int] = {}
+    for guard in chosen:
+        limits.update({test: max(guard.seconds, limits.get(test, 0)) for test in guard.tests})
+    tests = sorted(limits)
+    share = -(-len(tests) // jobs)
+
+    def ran(part: Sequence[str]) -> Mapping[str, Outcome]:
+        with _one_of(copies) as checkout:
+            return checkout.test(part, seconds=max(limits[test] for test in part), until_one_fails=False)
+
+    parts = [tests[start : start + share] for start in range(0, len(tests), share or 1)]
+    return {test: outcome for outcomes in pool.map(ran, parts) for test, outcome in outcomes.items()}
 
 
 def _without(checkout: Checkout, guard: Guard, before: Mapping[str, Outcome]) -> Outcome:
@@ -48,7 +86,7 @@ def _without(checkout: Checkout, guard: Guard, before: Mapping[str, Outcome]) ->
         after = checkout.test(useful, seconds=guard.seconds, until_one_fails=True)
     for test in useful:
         if after.get(test, Outcome("none")).kind == "failure":
-            return Outcome("noticed", f"{test.rpartition('::')[2]}: {after[test].reason}")
+            return Outcome(NOTICED, f"{test.rpartition('::')[2]}: {after[test].reason}")
     how = "; ".join(f"{test.rpartition('::')[2]} {_told(after.get(test))}" for test in useful)
     return Outcome("NOT NOTICED", how)
 

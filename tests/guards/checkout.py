@@ -114,6 +114,8 @@ class Checkout:
         report.unlink(missing_ok=True)
         command = [
             *(str(self.python), "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            # Half of what a start costs; the tests that need it import it.
+            *(("-p", "no:schemathesis") if not any("schema_fuzz" in test for test in tests) else ()),
             *(f"--timeout={seconds}", f"--junitxml={report}", *(["-x"] if until_one_fails else [])),
             *tests,
         ]

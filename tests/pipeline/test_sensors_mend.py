@@ -20,6 +20,7 @@ from dagster import (
     build_run_status_sensor_context,
 )
 from dagster._core.events import EngineEventData
+from dagster._core.storage.compute_log_manager import ComputeIOType
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -27,7 +28,7 @@ from audiomill.database.connection import Database
 from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.queries import get_batch
-from audiomill.settings import Settings
+from audiomill.settings import Settings, get_settings
 from ops.claim import asked_for
 from sensors.retirement import delete_runs
 from tests.fakes.orders import rested
@@ -223,27 +224,85 @@ def test_old_keys_are_retired_and_a_retired_batch_is_refused(
     assert not materialise(old).success
 
 
+def test_a_tick_retires_as_many_keys_as_it_has_time_for(
+    definitions: Definitions, instance: DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More batches are made in a minute than Dagster takes in one call."""
+    monkeypatch.setattr("sensors.retirement.KEYS_AT_A_TIME", 2)
+    keys = [f"b{number}" for number in range(7)]
+    instance.add_dynamic_partitions("transcript_batches", keys)
+    with database.session() as session:
+        session.execute(
+            text(
+                "INSERT INTO batches (id, lane, stage, engine, resource_class, item_count, audio_seconds, state, "
+                "finished_at) SELECT unnest(CAST(:keys AS text[])), 'l', 'transcribe', 'scripted', 'cpu', 1, 1, "
+                "'closed', clock_timestamp() - interval '31 days'"
+            ),
+            {"keys": keys},
+        )
+    assert "7 partition keys retired" in str(Sensor(definitions, instance, "retirement").tick().skip_message)
+    assert instance.get_dynamic_partitions("transcript_batches") == []
+
+
+def test_the_sensor_retires_old_runs(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    order: Order,
+    materialise: Materialise,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch_id, _ = order.batch("say:a")
+    ended = materialise(batch_id).run_id
+    retirement = Sensor(definitions, instance, "retirement")
+    retirement.tick()
+    assert instance.get_run_by_id(ended) is not None
+    # A day that has not come yet: nothing is older.
+    monkeypatch.setattr(get_settings().retention, "run_days", -1)
+    assert "1 runs deleted" in str(retirement.tick().skip_message)
+    assert instance.get_run_by_id(ended) is None
+
+
 def _status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
     run = instance.get_run_by_id(run_id)
     assert run is not None
     return run.status
 
 
-def test_old_runs_go_with_their_events_and_logs_and_live_ones_stay(
-    definitions: Definitions, instance: DagsterInstance, order: Order, materialise: Materialise
+def test_old_runs_go_with_their_events_and_logs_and_live_ones_stay(tmp_path: Path) -> None:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        ended, live = live_run(instance, ""), live_run(instance, "")
+        logs = {}
+        for run_id in (ended, live):
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+            instance.report_engine_event("At work.", run)
+            with instance.compute_log_manager.open_log_stream([run_id, "compute_logs", "step"], ComputeIOType.STDERR) as log:  # fmt: skip  # noqa: E501
+                assert log is not None
+                log.write("said")
+            logs[run_id] = [path for path in tmp_path.rglob("*.err") if run_id in str(path)]
+            assert logs[run_id]
+        run = instance.get_run_by_id(ended)
+        assert run is not None
+        instance.report_run_failed(run)
+        assert delete_runs(instance, datetime.now(UTC) - timedelta(days=1)) == 0
+        assert delete_runs(instance, datetime.now(UTC) + timedelta(days=1)) == 1
+        assert instance.get_run_by_id(ended) is None
+        assert instance.all_logs(ended) == []
+        assert not any(path.exists() for path in logs[ended])
+        assert instance.get_run_by_id(live) is not None
+        assert all(path.exists() for path in logs[live])
+
+
+def test_the_retention_sensor_tells_what_it_freed(
+    definitions: Definitions, instance: DagsterInstance, database: Database
 ) -> None:
-    batch_id, _ = order.batch("say:a")
-    ended = materialise(batch_id).run_id
-    live = live_run(instance, batch_id)
-    assert delete_runs(instance, datetime.now(UTC) - timedelta(days=1)) == 0
-    assert delete_runs(instance, datetime.now(UTC) + timedelta(days=1)) == 1
-    assert instance.get_run_by_id(ended) is None
-    assert instance.all_logs(ended) == []
-    assert instance.get_run_by_id(live) is not None
-
-
-def test_the_retention_sensor_tells_what_it_freed(definitions: Definitions, instance: DagsterInstance) -> None:
-    assert "rows" in str(Sensor(definitions, instance, "retention").tick().skip_message)
+    with database.session() as session:
+        session.execute(
+            text("INSERT INTO turns (queue, contested, served_at) VALUES ('gone', 0, now() - interval '1000 days')")
+        )
+    retention = Sensor(definitions, instance, "retention")
+    assert "Freed 1 rows, 0 objects, 0 bytes" in str(retention.tick().skip_message)
+    assert "Freed 0 rows" in str(retention.tick().skip_message)
 
 
 def test_one_job_of_the_reaper_that_breaks_does_not_stop_the_others(

@@ -35,6 +35,8 @@ def test_dagster_takes_the_instance(settings, database_urls, monkeypatch):
         assert queue.max_concurrent_runs == settings.cpu.cpu_runs + settings.cpu.gpu_runs + settings.cpu.remote_runs + 1
         limits = {limit["value"]: limit["limit"] for limit in queue.tag_concurrency_limits}
         assert limits == {"cpu": 2, "gpu": 1, "remote": 2}
+        # A code server that restarts is away for half a minute or so.
+        assert queue.max_user_code_failure_retries * queue.user_code_failure_retry_delay >= 300
         assert instance.run_monitoring_enabled
         assert not instance.run_retries_enabled
         assert not instance.telemetry_enabled

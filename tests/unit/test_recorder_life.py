@@ -10,17 +10,18 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
 from audiomill.engines.registry import core_budget
-from audiomill.errors import LeaseLost
-from audiomill.jobs import leases
+from audiomill.errors import BadInput, LeaseLost
+from audiomill.jobs import leases, work
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.leases import Claim
 from audiomill.settings import Settings
 from ops.recorder import Recorder
-from tests.fakes.orders import audio, order, prepare, wipe
+from tests.fakes.orders import audio, order, prepare, result, wipe
 
 
 @pytest.fixture
@@ -166,12 +167,48 @@ def test_a_cancelled_job_is_known_to_the_run(database: Database, quick: Settings
 def test_giving_back_does_not_wait_for_a_database_that_is_away(quick: Settings, claim: Claim) -> None:
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     ended = threading.Event()
-    with Recorder(away, claim, quick, end=ended.set) as recorder:
+    # A lease that lives for an hour: what waits as long as that is never done here.
+    patient = quick.model_copy(update={"lease": quick.lease.model_copy(update={"ttl_seconds": 3600})})
+    with Recorder(away, claim, patient, end=ended.set) as recorder:
         recorder.inside([claim.items[0].id])
         recorder.give_back("The run was stopped.")
         # Nobody is blamed for it later: the note went although the database did not hear of it.
         assert list((quick.data_dir / "run" / "calls").iterdir()) == []
     away.dispose()
+
+
+@pytest.mark.parametrize("method", ["begin", "complete", "fail_item", "hand_back"])
+def test_a_write_that_the_database_broke_off_is_sent_again(
+    database: Database, quick: Settings, claim: Claim, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    tries: list[str] = []
+    real = getattr(work, method)
+
+    def breaks(session: Session, *given: object, **named: object) -> object:
+        done = real(session, *given, **named)
+        tries.append(method)
+        if len(tries) < 3:
+            # After the write: what it did goes with the transaction.
+            session.execute(text("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$"))
+        return done
+
+    monkeypatch.setattr(work, method, breaks)
+    item = claim.items[0]
+    ends = {
+        "complete": lambda recorder: recorder.complete(item.id, item.job_id, result(item, claim)),
+        "fail_item": lambda recorder: recorder.fail(item.id, item.job_id, BadInput("No.")),
+        "hand_back": lambda recorder: recorder.hand_back(item.id, item.job_id, RuntimeError("ours")),
+        "begin": lambda _: None,
+    }
+    with recording(database, claim, quick) as (recorder, _):
+        assert recorder.begin([item.id]) == {item.id: 1}
+        recorder.advanced(60.0)
+        ends[method](recorder)
+    assert tries == [method] * 3
+    after = {"complete": "complete", "fail_item": "failed", "hand_back": "queued", "begin": "running"}
+    with database.session() as session:
+        state = session.scalar(text("SELECT state FROM work_items WHERE id = :id"), {"id": item.id})
+    assert state == after[method]
 
 
 def test_one_that_holds_a_core_and_does_not_advance_hangs_though_another_of_its_calls_waits(

@@ -7,10 +7,12 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
 
+from audiomill.accounts.space import space_of
 from audiomill.accounts.workspaces import keep_for
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Batch, Job, JobEvent, Output, Recording, Upload, WorkItem
@@ -189,13 +191,63 @@ def test_what_dropped_attempts_left_goes_and_what_a_row_names_stays(
     ).job_ids[0]
     coming = output_key("acme", at_work, 1, 1, "transcript.txt")
     orphan = artifact_key("acme", "transcribe", "a" * 64, "b" * 64, ".json")
-    text_left = text_key("acme", "c" * 64)
+    text_left, upload_left = text_key("acme", "c" * 64), upload_key("acme", uuid.uuid4().hex)
     foreign = "outputs/somebody's own notes.txt"
-    for key in (named, dropped, coming, orphan, text_left, foreign):
+    for key in (named, dropped, coming, orphan, text_left, upload_left, foreign):
         store.put_bytes(key, b"12345")
     sweep(ground)
     assert [there(store, key) for key in (named, coming, foreign)] == [True] * 3
-    assert [there(store, key) for key in (dropped, orphan, text_left)] == [False] * 3
+    assert [there(store, key) for key in (dropped, orphan, text_left, upload_left)] == [False] * 4
+
+
+def test_what_was_made_anew_since_it_was_listed_stays(
+    store: ObjectStore, ground: Ground, aged: AgedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = artifact_key("acme", "transcribe", "a" * 64, "b" * 64, ".json")
+    store.put_bytes(key, b"12345")
+    list_page = aged.list_page
+
+    def listed_then_made(*given: Any, **named: Any) -> Page:
+        page = list_page(*given, **named)
+        aged.young.add(key)
+        return page
+
+    monkeypatch.setattr(aged, "list_page", listed_then_made)
+    assert sweep(ground, "results that no row names") == Freed()
+    assert there(store, key)
+
+
+def test_small_rows_go_at_their_age(database: Database, ground: Ground) -> None:
+    """Of lanes and machines that are gone; those of lately stay."""
+    with database.session() as session:
+        for statement in (
+            "INSERT INTO turns (queue, contested, served_at) VALUES (:name, 0, now() - make_interval(days => :days))",
+            "INSERT INTO lane_pauses (lane, breaks, note, until) VALUES (:name, 1, '', now() - :days * interval '1d')",
+        ):
+            for name, days in (("old", OLD), ("young", 0)):
+                session.execute(text(statement), {"name": name, "days": days})
+        machines = len(session.execute(text("SELECT 1 FROM engine_availability")).all())
+    assert sweep(ground, "turns of lanes") == Freed(rows=1)
+    assert sweep(ground, "pauses of lanes") == Freed(rows=1)
+    assert sweep(ground, "what machines said that are gone") == Freed()
+    with database.session() as session:
+        session.execute(text(f"UPDATE engine_availability SET heartbeat_at = now() - make_interval(days => {OLD})"))
+    assert sweep(ground, "what machines said that are gone") == Freed(rows=machines)
+    with database.session() as session:
+        assert session.scalars(text("SELECT queue FROM turns")).all() == ["young"]
+        assert session.scalars(text("SELECT lane FROM lane_pauses")).all() == ["young"]
+
+
+def test_changes_of_what_workspaces_keep_are_folded(
+    database: Database, store: ObjectStore, ground: Ground, settings: Settings
+) -> None:
+    uploaded(database, store, settings)
+    with database.session() as session:
+        kept = space_of(session, "acme", settings).kept_bytes
+    sweep(ground, "changes of what workspaces keep")
+    with database.session() as session:
+        assert session.execute(text("SELECT 1 FROM usage_changes")).all() == []
+        assert space_of(session, "acme", settings).kept_bytes == kept > 0
 
 
 def test_what_is_young_stays_for_its_row_may_be_on_its_way(store: ObjectStore, ground: Ground, aged: AgedStore) -> None:
@@ -427,6 +479,26 @@ def test_a_piece_is_bounded_and_the_next_goes_on(
     bounded = settings.model_copy(update={"retention": settings.retention.model_copy(update={"rows_per_sweep": 2})})
     small = Ground(database, ground.store, bounded)
     assert [sweep(small, "uploads never ordered").rows for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_piece_of_each_kind_is_bounded(
+    database: Database, store: ObjectStore, ground: Ground, settings: Settings
+) -> None:
+    """A tick may last a minute, whatever has piled up."""
+    bounded = settings.model_copy(update={"retention": settings.retention.model_copy(update={"rows_per_sweep": 2})})
+    small = Ground(database, ground.store, bounded)
+    kinds = {
+        "outputs of dropped attempts": [output_key("acme", f"job_{n}", 1, 1, "a.txt") for n in range(5)],
+        "results that no row names": [artifact_key("acme", "transcribe", str(n) * 64, "b" * 64, "") for n in range(5)],
+        "texts never ordered": [text_key("acme", str(n) * 64) for n in range(5)],
+        "uploads that no row names": [upload_key("acme", f"{n}" * 32) for n in range(5)],
+        "files of retired batches": [batch_key(f"b{n}", 1, "manifest.json") for n in range(5)],
+        "daily tables": [table_key("transcript_words", f"2020-01-0{n + 1}") for n in range(5)],
+    }
+    for name, object_keys in kinds.items():
+        for key in object_keys:
+            store.put_bytes(key, b"12345")
+        assert [sweep(small, name).objects for _ in range(3)] == [2, 2, 1], name
 
 
 def test_a_sweep_that_fails_is_told_and_stops_no_other(database: Database, ground: Ground) -> None:

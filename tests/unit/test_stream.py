@@ -462,6 +462,16 @@ def test_suspects_are_worked_on_last_and_each_alone(tmp_path: Path) -> None:
     assert set(book.complete_ids[-2:]) == {"s", "t"}
 
 
+def test_what_was_begun_before_is_no_suspect(tmp_path: Path) -> None:
+    """Runs that were stopped, deploys, outages: an item may be begun often, and nothing is said of it by that."""
+    book, stage = Book(), Stage()
+    items = tuple(replace(item(name), attempts=9) for name in "abcd")
+    claimed = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", items)
+    engine = Engine(Usage(group_items=4, group_seconds=3600, parallel_calls=1))
+    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("Recorder", book), tmp_path)
+    assert [sorted(group) for group in stage.groups] == [list("abcd")]
+
+
 def test_the_batch_is_given_back_before_anything_is_waited_for(tmp_path: Path) -> None:
     hangs, released = threading.Event(), threading.Event()
     order: list[str] = []

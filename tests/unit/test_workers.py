@@ -32,6 +32,35 @@ time.sleep(60)
 """
 
 
+WITH_A_CHILD = """
+import subprocess, sys, time
+from audiomill.jobs.workers import end_this_process, this_worker
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, this_worker(), flush=True)
+sys.stdin.readline()
+end_this_process()
+"""
+
+
+@contextmanager
+def with_a_child() -> Iterator[tuple[subprocess.Popen[str], psutil.Process, Worker]]:
+    """A process that has started another, and ends itself when it is told to."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_A_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    pid, _, worker = process.stdout.readline().partition(" ")
+    child, known = psutil.Process(int(pid)), Worker.parse(worker)
+    assert known is not None
+    try:
+        yield process, child, known
+    finally:
+        process.kill()
+        process.communicate()
+        if child.is_running():
+            child.kill()
+
+
 @contextmanager
 def at_work(folder: Path, *how: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that is inside a call with item-2; and who it says that it is."""
@@ -114,6 +143,33 @@ def test_a_process_is_asked_then_killed(config: Settings, how: tuple[str, ...], 
         assert known is not None
         end([known], grace_seconds=1)
         assert process.wait(10) == -ended_by
+
+
+def gone(process: psutil.Process) -> bool:
+    """Within some seconds; one that nobody waits for is gone too."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_who_ends_itself_ends_its_children() -> None:
+    with with_a_child() as (process, child, _):
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait(20) == 70
+        assert gone(child)
+
+
+def test_children_of_one_that_is_ended_go_with_it() -> None:
+    """They compute for nobody, and hold cores."""
+    with with_a_child() as (process, child, known):
+        assert end([known], grace_seconds=5) == 1
+        process.wait(20)
+        assert gone(child)
 
 
 def test_another_process_of_the_same_number_is_left_alone(config: Settings) -> None:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.exceptions import HTTPException
 
+from api import routes
 from api.bodies import BodyLimit
 from api.json_body import MAX_DEPTH, parsed
 from audiomill.errors import BadRequest, LimitExceeded
@@ -173,6 +174,50 @@ def test_others_are_answered_while_a_large_body_is_parsed(server: str, client: h
         ended.set()
         watching.join()
     assert set(statuses) == {200}
+
+
+def test_a_large_body_is_parsed_beside_the_event_loop(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On it, everybody else would wait for as long."""
+    on_the_loop: list[bool] = []
+
+    def noted(body: bytes, *, max_values: int) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            on_the_loop.append(False)
+        else:
+            on_the_loop.append(True)
+        return parsed(body, max_values=max_values)
+
+    monkeypatch.setattr(routes, "parsed", noted)
+    for size in (100, 1_000_000):
+        client.post("/v1/jobs", content=b'{"recipe": "' + b"x" * size + b'"}', headers=JSON)
+    assert on_the_loop == [True, False]
+
+
+def test_every_list_of_a_body_has_an_end(client: httpx.Client) -> None:
+    """By the schema, so that nothing is made of what is too long."""
+    document = client.get("/openapi.json").json()
+    lists = []
+
+    def look(schema: Any, where: str) -> None:
+        if isinstance(schema, list):
+            for each in schema:
+                look(each, where)
+        elif isinstance(schema, dict):
+            if "$ref" in schema:
+                name = schema["$ref"].rpartition("/")[2]
+                look(document["components"]["schemas"][name], f"{where}.{name}")
+            if schema.get("type") == "array":
+                lists.append((where, schema.get("maxItems")))
+            for name, each in schema.items():
+                look(each, f"{where}.{name}")
+
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            look(operation.get("requestBody", {}), f"{method} {path}")
+    assert lists
+    assert [where for where, most in lists if most is None] == []
 
 
 @pytest.fixture

@@ -89,3 +89,16 @@ def test_the_store_is_asked_outside_of_transactions_and_reads_no_upload_that_was
     spoken = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "Good evening."}]})
     assert spoken.status_code == 201, spoken.text
     assert in_transactions == [0, 0]
+
+
+def test_a_text_that_takes_too_long_to_speak_is_refused_at_its_order(
+    client: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not after it was spoken for an hour and a half."""
+    monkeypatch.setattr(settings.limits, "max_seconds", 60)
+    before = texts(settings)
+    body = {"recipe": "synthesize", "inputs": [{"text": "Hello. "}, {"text": "Nothing is short that is long. " * 100}]}
+    refused = client.post("/v1/jobs", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (413, "speech_too_long")
+    assert "60 seconds to speak" in refused.json()["detail"]
+    assert texts(settings) == before

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
+import av
+import numpy as np
 import psutil
 import pytest
 
@@ -88,6 +90,23 @@ def test_a_cover_is_never_decoded(name, tmp_path, pool):
     assert most_memory(pool) < 100 * 1024**2
 
 
+def test_one_track_is_decoded_and_no_other(tmp_path, pool):
+    """Four of them were decoded once: four times the time, and the memory of all."""
+    path = tmp_path / "tracks.mkv"
+    with av.open(str(path), "w") as out:
+        streams = [out.add_stream("flac", rate=16_000) for _ in range(4)]
+        for stream in streams:
+            stream.layout = "mono"
+        for index, stream in enumerate(streams):
+            sound = (tone(1.0, hz=300 + 100 * index)[None] * 32_000).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            out.mux([*stream.encode(frame), *stream.encode(None)])
+    audio = for_an_engine(path).audio
+    assert audio.seconds == 1.0
+    np.testing.assert_allclose(audio.samples[0], tone(1.0, hz=300), atol=0.05)
+
+
 def test_a_long_recording_of_silence_is_a_recording(tmp_path):
     silence = encoded(tmp_path / "night.flac", "flac", tone(900.0, amplitude=0)[None], rate=16_000)
     assert for_an_engine(silence).audio.seconds == 900
@@ -111,6 +130,15 @@ class TestTheProcess:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
         for library in ("psycopg", "pydantic_core", "cryptography", "libssl"):
             assert library not in maps, library
+
+    def test_the_next_file_is_read_by_the_same_one(self, tmp_path, pool):
+        """A start takes as long as ten files."""
+        good = file(tmp_path, "good.wav", wav(GOOD))
+        seen = set()
+        for _ in range(3):
+            for_an_engine(good)
+            seen |= set(pool.pids())
+        assert len(seen) == 1
 
     def test_it_may_open_nothing_and_start_nothing(self, tmp_path):
         """Done in a process that has confined itself as the decoding ones do."""
@@ -203,6 +231,7 @@ class TestBlame:
         assert all(is_sentence(str(error)) for error in errors if error is not None)
         pool.close()
 
+    @pytest.mark.timeout(60)
     def test_a_machine_on_which_nothing_advances_blames_nobody(self, tmp_path, pool, monkeypatch):
         """Stopped and continued, a disk that hangs, far too many runs: time passed, and the process used none of it."""
         ask = DecoderProcess.ask

@@ -17,6 +17,7 @@ from audiomill.cli.sockets import code_server_socket, socket_folder, supervisor_
 from audiomill.cli.supervision import MARK, configuration, program_environment, programs
 from audiomill.errors import ConfigurationError
 from audiomill.settings import Settings
+from tests.fakes.another_user import as_nobody
 
 
 @pytest.fixture
@@ -187,3 +188,28 @@ def test_code_server_listens_on_no_port(settings):
     assert not given & {"--port", "-p", "--host", "-h"}
     (entry,) = workspace_yaml(settings)["load_from"]
     assert set(entry["grpc_server"]) == {"socket", "location_name"}
+
+
+def test_another_user_reaches_no_socket():
+    """Through the code server's any command is run, through supervisor's programs are started."""
+    with tempfile.TemporaryDirectory(prefix="a-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "sockets").mkdir(mode=0o755)
+        for path in (code_server_socket(Path(folder)), supervisor_socket(Path(folder))):
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(path))
+                listening.listen()
+                path.chmod(0o777)  # not every system looks at it
+
+                def reach(path: Path = path) -> None:
+                    with socket.socket(socket.AF_UNIX) as client:
+                        client.connect(str(path))
+
+                reach()
+                assert "PermissionError" in as_nobody(reach)
+
+
+def test_the_webserver_is_the_one_behind_the_guard(settings):
+    commands = [each.command for each in programs(settings, embedded=True)]
+    assert any("resources.webserver" in command for command in commands)
+    assert not any(Path(part).name == "dagster-webserver" for command in commands for part in command)

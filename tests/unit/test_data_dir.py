@@ -103,6 +103,50 @@ def test_closed_to_others(open_folder):
     assert "PermissionError" in as_nobody(lambda: list(folder.iterdir()))
 
 
+class Stop(Exception):
+    """Far enough."""
+
+
+def test_a_platform_closes_its_folder_at_each_start(open_folder, monkeypatch):
+    """One of before 0700 too; and all that is written from then on is its user's alone."""
+    folder = open_folder / "data"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    (folder / "store").mkdir()
+    (folder / "store").chmod(0o755)
+    found = {}
+
+    def prepare(_):
+        (folder / "logs" / "x").touch()
+        found.update({name: stat.S_IMODE((folder / name).stat().st_mode) for name in ("", "store", "logs", "logs/x")})
+        raise Stop
+
+    monkeypatch.setattr(Platform, "_require_settings", lambda _: None)
+    monkeypatch.setattr(Platform, "_prepare", prepare)
+    # With a database of somebody else's: the embedded one needs that others may pass through the folder.
+    settings = Settings(data_dir=folder, database={"url": "postgresql://h/a", "dagster_url": "postgresql://h/b"})
+    umask = os.umask(0o022)
+    try:
+        with pytest.raises(Stop):
+            Platform(settings).start()
+        assert os.umask(0o022) == 0o022, "given back"
+    finally:
+        os.umask(umask)
+    assert found == {"": 0o700, "store": 0o700, "logs": 0o700, "logs/x": 0o600}
+
+
+def test_what_a_command_writes_is_its_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUDIOMILL_DATA_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    masks = []
+    umask = os.umask
+    monkeypatch.setattr(os, "umask", lambda mask: (masks.append(mask), umask(mask))[1])
+    CliRunner().invoke(app, ["receipt-keys"])
+    get_settings.cache_clear()
+    assert masks[0] == 0o077
+    assert masks[-1] != 0o077, "given back"
+
+
 def test_what_others_use_is_not_taken_from_them(tmp_path):
     shared = tmp_path / "shared"
     shared.mkdir()

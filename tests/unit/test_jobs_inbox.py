@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -24,9 +24,9 @@ from audiomill.database.connection import Database
 from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.database.tables import EngineAvailability, Job, Recording
 from audiomill.errors import BadRequest, StorageUnavailable
-from audiomill.jobs import inbox_orders
+from audiomill.jobs import inbox_entries, inbox_orders
 from audiomill.jobs.inbox import InboxTally, take_keys, take_page
-from audiomill.jobs.inbox_entries import recent_entries
+from audiomill.jobs.inbox_entries import Note, recent_entries
 from audiomill.jobs.submission import NewJob, Submitted
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings, StorageSettings
@@ -431,6 +431,33 @@ def test_whatever_ordering_one_object_raises_the_others_are_ordered(
     monkeypatch.setattr(inbox_orders, "submit", submitting)
     (tally,) = sweep(database, inbox, config)
     assert (tally.submitted, tally.rejected, tally.waiting) == (2, 0, 1)
+
+
+def test_an_entry_that_cannot_be_written_does_not_hold_up_the_rest(
+    database: Database,
+    config: Settings,
+    inbox: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("a", "bad", "c"):
+        inbox.put_bytes(f"inbox/acme/nonsense/{name} private.wav", b"sound")
+    inbox.put_bytes("inbox/acme/transcribe/good.wav", b"sound")
+    writing = inbox_entries._write
+
+    def refusing(session: Session, notes: Sequence[Note]) -> None:
+        if any("bad" in note.info.key for note in notes):
+            session.execute(text("SELECT 1 / 0"))
+        writing(session, notes)
+
+    monkeypatch.setattr(inbox_entries, "_write", refusing)
+    assert sum(tally.submitted for tally in sweep(database, inbox, config)) == 1
+    with database.session() as session:
+        noted = [(entry.object_key.rpartition("/")[2], entry.outcome) for entry in recent_entries(session)]
+    assert sorted(noted) == [("a private.wav", "rejected"), ("c private.wav", "rejected"), ("good.wav", "submitted")]
+    shown = capsys.readouterr().out
+    assert shown.count("cannot be written") == 1
+    assert "private" not in shown
 
 
 def test_a_store_that_is_away_ends_the_page_and_nothing_is_said_of_its_objects(

@@ -56,3 +56,14 @@ def test_files_that_are_named_exist(document: Path) -> None:
     named = [ROOT / path for path in re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text)]
     for path in [*linked, *named]:
         assert path.exists(), path
+
+
+def test_the_doors_are_told_with_how_to_shut_them() -> None:
+    """Where the code server must be reached by TCP, it is a door to everything: whoever deploys it must read so."""
+    (row,) = [line for line in DOCUMENTS[1].read_text().splitlines() if line.startswith("| code server")]
+    assert "runs any command for whoever reaches it" in row
+    assert "network policy" in row
+    assert "0019-the-code-server-has-no-port" in row
+    (row,) = [line for line in DOCUMENTS[1].read_text().splitlines() if line.startswith("| Dagster's webserver")]
+    assert "never `dagster-webserver`" in row
+    assert "AUDIOMILL_DAGSTER__OPERATOR_KEY" in row

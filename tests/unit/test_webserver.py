@@ -4,13 +4,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import httpx
 import pytest
 import uvicorn
 
+from audiomill.errors import ConfigurationError
 from audiomill.operators.guard import Guard, policy_of
 from audiomill.settings import Settings
+from resources import webserver
 from resources.webserver import server_options
 
 
@@ -48,3 +51,44 @@ def test_a_head_without_an_end_is_cut_off(port: int, line: str) -> None:
             pass
     assert sent < 20_000_000  # most of it lies in the kernel's buffers
     assert httpx.get(f"http://127.0.0.1:{port}/runs").status_code == 401
+
+
+def test_what_is_served_is_the_guard(tmp_path, monkeypatch) -> None:
+    """With Dagster's own app behind it; and nothing is opened where it may not listen."""
+    served: list[tuple[object, object]] = []
+    opened: list[object] = []
+
+    class Opened:
+        """An instance, or a workspace: neither is looked at."""
+
+        def __init__(self, *arguments: object, **named: object) -> None:
+            opened.append(self)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        @classmethod
+        def get(cls) -> "Opened":
+            return cls()
+
+        def optimize_for_webserver(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(webserver, "DagsterInstance", Opened)
+    monkeypatch.setattr(webserver, "WorkspaceProcessContext", Opened)
+    monkeypatch.setattr(webserver, "create_app_from_workspace_process_context", lambda *_, **__: nothing)
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.append((app, options["host"])))
+    public = Settings(data_dir=tmp_path, dagster={"operator_key": "amop_of-a-test-only", "host": "0.0.0.0"})
+    with pytest.raises(ConfigurationError):
+        webserver.serve(public, tmp_path / "workspace.yaml")
+    assert (opened, served) == ([], [])
+    webserver.serve(
+        Settings(data_dir=tmp_path, dagster={"operator_key": "amop_of-a-test-only"}), tmp_path / "workspace.yaml"
+    )
+    ((app, host),) = served
+    assert isinstance(app, Guard)
+    assert app._app is nothing
+    assert host == "127.0.0.1"

@@ -84,6 +84,17 @@ def test_where_the_language_was_named_it_is_a_warning(milled, english_only):
     assert "not sure of what it heard" in job.warnings[0]["sentence"]
 
 
+def test_low_confidence_stands_on_the_receipts(milled, english_only, store):
+    job, _ = milled("guess:gluten more gun", language="en")
+    receipts = [output for output in job.outputs if output.name.endswith(".receipt.json")]
+    assert receipts
+    for receipt in receipts:
+        checks = json.loads(store.get_bytes(receipt.object_key))["receipt"]["checks"]
+        (doubt,) = [check for check in checks if not check["passed"]]
+        assert doubt["name"] == "low_confidence"
+        assert float(doubt["value"]) < float(doubt["limit"])
+
+
 def test_an_engine_that_can_detect_a_language_is_believed(milled):
     job, _ = milled("guess:gluten more gun")
     assert (job.state, codes(job)) == ("complete", ["low_confidence"])

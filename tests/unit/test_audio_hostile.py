@@ -26,6 +26,7 @@ from tests.unit.test_audio_broken import is_sentence
 LIMITS = LimitSettings()
 DECODE = import_module("audiomill.audio.decode")  # `audiomill.audio.decode` is the function
 COVER = (16_000, 16_000)  # 768 MB when it is decoded
+FITTING_COVER = (8_000, 6_000)  # 144 MB
 MEMORY_BYTES = 500 * 1024**2
 
 
@@ -80,9 +81,11 @@ def test_what_would_take_gigabytes_is_refused_with_a_sentence(name, tmp_path, po
     assert for_an_engine(file(tmp_path, "good.wav", wav(GOOD))).audio.seconds == 1.0
 
 
+@pytest.mark.parametrize("size", [COVER, FITTING_COVER], ids=["too large", "fitting"])
 @pytest.mark.parametrize("name", ["flac", "mkv"])
-def test_a_cover_is_never_decoded(name, tmp_path, pool):
-    cover = hostile.png(*COVER)
+def test_a_cover_is_never_decoded(name, size, tmp_path, pool):
+    """One that fits into the memory that a process may take neither: it would be taken all the same."""
+    cover = hostile.png(*size)
     data = hostile.flac_with_cover(tmp_path, cover) if name == "flac" else hostile.mkv_with_covers(cover, 5)
     path = file(tmp_path, "covered", data)
     assert for_an_engine(path).audio.seconds == pytest.approx(1.0)

@@ -1,13 +1,20 @@
 """Settings that cannot work end a command at once with a sentence; a name that is no setting is told."""
 
+import json
 import os
+import re
 import time
+from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from audiomill.cli.main import app
-from audiomill.settings import NOT_SETTINGS, get_settings, unknown_settings
+from audiomill.cli.platform import Platform
+from audiomill.cli.processes import StartLock
+from audiomill.errors import ConfigurationError
+from audiomill.settings import NOT_SETTINGS, Settings, get_settings, unknown_settings
 
 
 @pytest.fixture
@@ -117,6 +124,19 @@ def test_endpoint_that_is_no_address(said, command):
     assert "Invalid endpoint: nonsense" in text
 
 
+def test_what_a_platform_needs_is_asked_before_anything_starts(tmp_path, database_urls, s3_server):
+    own, dagster = database_urls.audiomill, database_urls.dagster
+    bucket = {"kind": "s3", "bucket": "absent", "endpoint_url": s3_server, "region": "us-east-1"}
+    for settings, why in (
+        ({"database": {"url": "nonsense", "dagster_url": "nonsense"}}, "AUDIOMILL_DATABASE__URL is no URL"),
+        ({"database": {"url": own, "dagster_url": dagster.replace("/t", "/absent_", 1)}}, "does not exist"),
+        ({"database": {"url": own, "dagster_url": f"{own}&application_name=other"}}, "the same database"),
+        ({"database": {"url": own, "dagster_url": dagster}, "storage": bucket}, "bucket 'absent'"),
+    ):
+        with pytest.raises(ConfigurationError, match=why):
+            Platform(Settings(data_dir=tmp_path, **settings))._require_settings()
+
+
 LOOKING = [
     "keys list",
     "keys create",
@@ -143,3 +163,39 @@ def test_doctor_and_status_say_which_and_make_nothing(said, tmp_path):
         text = said(command, ENGINES__HUB_TIMEOUT_SECONDS="0.1")[1]
         assert f"Data directory: {tmp_path} (nothing is there yet)" in text
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("command", ["--help", "doctor", "status"])
+def test_the_addresses_of_the_platform_that_runs_are_said(said, command, tmp_path):
+    lock = StartLock(tmp_path)
+    lock.acquire("up")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "up.json").write_text(json.dumps({"pid": 7, "api": "http://a:1", "dagster": "http://a:2"}))
+    text = said(command, ENGINES__HUB_TIMEOUT_SECONDS="0.1")[1]
+    lock.release()
+    assert f"Data directory: {tmp_path}" in text
+    assert "API http://a:1, Dagster http://a:2" in text
+
+
+def test_every_setting_does_something():
+    """Two were read by nobody, once: who set them believed that they held."""
+    root = Path(__file__).resolve().parents[2]
+    folders = ("audiomill", "api", "assets", "ops", "resources", "sensors")
+    sources = "".join(
+        path.read_text()
+        for folder in folders
+        for path in (root / folder).rglob("*.py")
+        if path != root / "audiomill" / "settings.py"
+    )
+    # What a property of the settings itself makes of others.
+    own = (root / "audiomill" / "settings.py").read_text()
+
+    def names(model):
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                yield from names(field.annotation)
+            else:
+                yield name
+
+    unused = [name for name in names(Settings) if f".{name}" not in sources and f"self.{name}" not in own]
+    assert [name for name in unused if not re.search(rf"self\.\w+\.{name}\b", own)] == []

@@ -202,3 +202,10 @@ def test_a_refused_start_stops_nothing(tmp_path):
     platform.stop()
     assert running_platform(tmp_path / "data") is not None
     lock.release()
+
+
+def test_make_means_the_same_directory_as_the_command():
+    """Receipts of `make demo` were refused by `audiomill verify`, which had looked for keys elsewhere."""
+    makefile = (Path(module.__file__).parents[1] / "Makefile").read_text()
+    assert "AUDIOMILL_DATA_DIR" not in makefile
+    assert "--data-dir" not in makefile

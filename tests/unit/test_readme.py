@@ -67,3 +67,71 @@ def test_the_doors_are_told_with_how_to_shut_them() -> None:
     (row,) = [line for line in DOCUMENTS[1].read_text().splitlines() if line.startswith("| Dagster's webserver")]
     assert "never `dagster-webserver`" in row
     assert "AUDIOMILL_DAGSTER__OPERATOR_KEY" in row
+
+
+SOURCES = [
+    path for folder in FOLDERS.replace("|tests", "").split("|") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def test_files_that_the_sources_name_exist() -> None:
+    named = re.compile(rf"(?<![\w./])((?:{FOLDERS})/[\w/]+\.(?:py|md|toml))")
+    absent = [
+        (str(path.relative_to(ROOT)), name)
+        for path in SOURCES
+        for name in named.findall(path.read_text())
+        if not (ROOT / name).exists()
+    ]
+    assert absent == []
+
+
+def test_a_new_capability_is_added_as_it_is_said() -> None:
+    """The README names files, and what is to be done in each of them."""
+    (line,) = [line for line in README.splitlines() if "`batch_product`" in line]
+    for named in re.findall(r"`([\w/]+\.py)`", line):
+        assert re.search(r"\bspeech\b", (ROOT / named).read_text()), named
+    assert "batch_product(" in (ROOT / "assets" / "speech.py").read_text()
+
+
+def test_engines_are_reported_as_often_as_it_is_said() -> None:
+    from audiomill.cli.engines import report_engines
+    from sensors.availability import availability
+
+    assert "Dagster each minute" in str(report_engines.__doc__)
+    assert "hourly" not in (ROOT / "audiomill" / "cli" / "engines.py").read_text()
+    assert availability.minimum_interval_seconds == 60
+
+
+def test_all_moves_of_states_are_said() -> None:
+    from audiomill.jobs import states
+
+    lines = " ".join(str(states.__doc__).split())
+    for kind, moves, following in (
+        ("job ", states.JOB_MOVES, "work item "),
+        ("work item ", states.ITEM_MOVES, "batch "),
+        ("batch ", states.BATCH_MOVES, ""),
+    ):
+        begin = lines.index(f"{kind}{next(iter(moves))}")
+        said = lines[begin : lines.index(following, begin) if following else None]
+        assert {state for state in moves if state not in said} == set(), kind
+        for state, after in moves.items():
+            assert all(state in said and other in said for other in after), (kind, state)
+        for state in {"failed", "closed"} & moves.keys():
+            assert all(f"{state} → {other}" in said for other in moves[state]), (kind, state)
+
+
+def test_who_starts_what_is_said() -> None:
+    """Nothing is started where supervisor's configuration is written."""
+    from audiomill.cli import supervision
+
+    assert "Nothing is started here (audiomill/cli/platform.py does that)" in str(supervision.__doc__)
+    assert "subprocess" not in Path(str(supervision.__file__)).read_text()
+    assert "subprocess.Popen" in (ROOT / "audiomill" / "cli" / "platform.py").read_text()
+
+
+def test_the_ladder_has_no_circles_as_it_is_said() -> None:
+    import audiomill
+
+    assert "ladder without circles: docs/architecture.md shows it" in str(audiomill.__doc__)
+    contracts = (ROOT / "pyproject.toml").read_text()
+    assert 'type = "layers"' in contracts

@@ -55,10 +55,11 @@ def with_a_child() -> Iterator[tuple[subprocess.Popen[str], psutil.Process, Work
     try:
         yield process, child, known
     finally:
-        process.kill()
-        process.communicate()
+        # The child first: it holds the other end of the pipe.
         if child.is_running():
             child.kill()
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

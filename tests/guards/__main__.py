@@ -38,7 +38,7 @@ def main() -> int:
 
         def tried(guard: Guard) -> tuple[Guard, Outcome, str]:
             with _one_of(copies) as checkout:
-                outcome = _without(checkout, guard, before)
+                outcome = without(checkout, guard, before)
                 return guard, outcome, checkout.said()
 
         for guard, outcome, said in pool.map(tried, chosen):
@@ -77,7 +77,8 @@ def _with_guards(
     return {test: outcome for outcomes in pool.map(ran, parts) for test, outcome in outcomes.items()}
 
 
-def _without(checkout: Checkout, guard: Guard, before: Mapping[str, Outcome]) -> Outcome:
+def without(checkout: Checkout, guard: Guard, before: Mapping[str, Outcome]) -> Outcome:
+    """What became of a guard's tests when it was taken out; `before`: how they end with it."""
     useful = [test for test in guard.tests if before.get(test, Outcome("none")).kind == PASSED]
     if not useful:
         how = "; ".join(f"{test} {_told(before.get(test))}" for test in guard.tests)

@@ -5,7 +5,9 @@ from functools import cache
 
 import pytest
 
-from tests.guards.listed import ROOT, Guard, guards
+from tests.guards.__main__ import NOTICED, without
+from tests.guards.checkout import PASSED, Outcome, copied
+from tests.guards.listed import ROOT, Edit, Guard, guards
 
 GUARDS = list(guards())
 
@@ -52,3 +54,24 @@ def _names(file: str) -> frozenset[tuple[str, ...]]:
 
 def _has(file: str, names: tuple[str, ...]) -> bool:
     return (ROOT / file).is_file() and names in _names(file)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_only_a_test_that_fails_is_a_witness() -> None:
+    """Of the command itself: what nobody notices is told, and what breaks before a test begins is no proof."""
+    file = "audiomill/engines/cores.py"
+    test = "tests/unit/test_engine_cores.py::test_no_cores_is_refused"
+    refusal = "        if cores < 1:\n"
+    outcomes = {}
+    before = {test: Outcome(PASSED)}
+    with copied() as checkout:
+        for name, put in {
+            "taken out": "        if cores < -1:\n",
+            "written otherwise": "        if not cores >= 1:\n",
+            "does not compile": "        if cores < :\n",
+        }.items():
+            guard = Guard("x", name, (Edit(file, refusal, put),), (test,))
+            outcomes[name] = without(checkout, guard, before).kind
+        assert (checkout.tree / file).read_text() == (ROOT / file).read_text()
+    assert outcomes == {"taken out": NOTICED, "written otherwise": "NOT NOTICED", "does not compile": "NOT NOTICED"}

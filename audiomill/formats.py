@@ -37,3 +37,9 @@ def is_receipt(name: str) -> bool:
 def size_shown(size_bytes: int) -> str:
     """A size as people read it."""
     return f"{size_bytes / 1e9:,.1f} GB" if abs(size_bytes) >= 1e8 else f"{size_bytes:,} bytes"  # noqa: PLR2004 - 0.1 GB
+
+
+def sizes_shown(size_bytes: int, other_bytes: int) -> tuple[str, str]:
+    """Two sizes that are compared: to the byte where both would read alike."""
+    shown = size_shown(size_bytes), size_shown(other_bytes)
+    return (f"{size_bytes:,} bytes", f"{other_bytes:,} bytes") if shown[0] == shown[1] else shown

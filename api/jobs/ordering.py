@@ -13,7 +13,16 @@ from api.dependencies import PrincipalDep, Services, ServicesDep, database_turn
 from api.jobs.schemas import JobReference, Order, Submission, TextInput, UploadInput
 from api.routes import KeyedRoute
 from audiomill.errors import BadRequest, LimitExceeded
-from audiomill.jobs.inputs import UploadView, find_uploads, hold_uploads, received, store_text, text_input
+from audiomill.jobs.inputs import (
+    UploadView,
+    find_uploads,
+    hold_uploads,
+    keep_text,
+    received,
+    store_text,
+    text_input,
+    wait_for_deletions,
+)
 from audiomill.jobs.submission import NewJob, Submitted, check, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
@@ -60,6 +69,10 @@ async def order_jobs(
     if submitted is None:
         async with database_turn(services):
             submitted = await run_in_threadpool(request.submit, jobs, uploads)
+        if request.texts:
+            async with database_turn(services):
+                await run_in_threadpool(request.wait_for_deletions)
+            await run_in_threadpool(request.keep_texts, jobs)
     return _answer(submitted, response)
 
 
@@ -111,6 +124,16 @@ class _Request:
         """Put its texts into the store."""
         for place, text in self.texts.items():
             store_text(self.services.store, jobs[place].input, text)
+
+    def wait_for_deletions(self) -> None:
+        """Until nobody deletes a text that was not ordered when he looked."""
+        with self.services.database.session() as session:
+            wait_for_deletions(session, self.workspace_id)
+
+    def keep_texts(self, jobs: list[NewJob]) -> None:
+        """Put those again that were deleted meanwhile."""
+        for place, text in self.texts.items():
+            keep_text(self.services.store, jobs[place].input, text)
 
     def submit(self, jobs: list[NewJob], uploads: list[UploadView]) -> Submitted:
         """Make the jobs."""

@@ -153,7 +153,8 @@ class Platform:
 
     def _require_settings(self) -> None:
         require_public_address(self.settings)
-        check_databases(self.settings)
+        if (known := check_databases(self.settings)) is not None:
+            self.tell(known)
         if self.settings.storage.kind == "s3":
             self._require_bucket()
         api, dagster = self.settings.api, self.settings.dagster

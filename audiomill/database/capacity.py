@@ -27,6 +27,18 @@ def connections_needed(settings: Settings) -> int:
     return own + (DAGSTER_PROGRAMS + runs) * DAGSTER_CONNECTIONS + APART + SPARE
 
 
+def too_few_connections(settings: Settings, max_connections: int) -> str | None:
+    """A sentence for operators where one server of their own has both databases and lets in fewer than that."""
+    needed = connections_needed(settings)
+    if max_connections >= needed or settings.database.direct_url is not None:  # past a pooler, which needs few
+        return None
+    return (
+        f"PostgreSQL lets in {max_connections} connections; this platform may open {needed} when all of its runs are "
+        f"at work, and the last would be refused. Set max_connections = {needed} in postgresql.conf and restart "
+        "PostgreSQL, or put PgBouncer before it (deploy/README.md)."
+    )
+
+
 def steady(url: str, settings: Settings) -> str:
     """The URL with limits on connecting and on silence, as libpq names them; what the URL says itself is left."""
     silence = settings.database.silence_seconds

@@ -4,10 +4,11 @@ pocketsphinx holds the GIL, so it gets a process per core. The processes are lok
 again, which in a Dagster run would be Dagster itself. The decoding is in pocketsphinx_worker.py.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError
@@ -47,6 +48,7 @@ class Pocketsphinx:
     def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:  # noqa: ARG002 - carries its own model
         self._budget = budget
         self._pool: ProcessPoolExecutor | None = None
+        self._starter: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     def availability(self) -> list[Availability]:
@@ -63,7 +65,7 @@ class Pocketsphinx:
             raise EngineUnavailable(f"pocketsphinx runs on the CPU only, not on {resource_class}.")
         if lacks := self.availability()[0].lacks:
             raise EngineUnavailable(f"pocketsphinx lacks {lacks}.")
-        self._running_pool().submit(worker.ready)
+        self._running_pool()
 
     @property
     def identity(self) -> EngineIdentity:
@@ -80,8 +82,11 @@ class Pocketsphinx:
         """End the worker processes."""
         with self._lock:
             pool, self._pool = self._pool, None
+            starter, self._starter = self._starter, None
         if pool is not None:
             pool.shutdown(wait=True, kill_workers=True)
+        if starter is not None:
+            starter.shutdown()
 
     def transcribe(
         self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
@@ -147,12 +152,24 @@ class Pocketsphinx:
                 self._pool.shutdown(wait=False, kill_workers=True)
                 self._pool = None
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    max_workers=self._budget.cores,
-                    initializer=worker.start,
-                    initargs=(self._budget.directory, self._budget.cores),
-                )
+                self._pool = self._started_pool()
             return self._pool
+
+    def _started_pool(self) -> ProcessPoolExecutor:
+        """A pool whose processes were started by a thread that lives as long as the engine.
+
+        The kernel ends a worker with the thread that started it, and callers' threads come and go.
+        """
+        if self._starter is None:
+            self._starter = ThreadPoolExecutor(1, "pocketsphinx-starter")
+        pool = ProcessPoolExecutor(
+            max_workers=self._budget.cores,
+            initializer=worker.start,
+            initargs=(self._budget.directory, self._budget.cores, os.getpid()),
+        )
+        # The first call starts all of them.
+        self._starter.submit(pool.submit, worker.ready).result()
+        return pool
 
 
 @lru_cache(maxsize=1)

@@ -5,19 +5,17 @@ Imports next to nothing, so that a worker starts quickly. The engine is in pocke
 
 import os
 import re
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audiomill.decoding.confinement import end_with
 from audiomill.engines.cores import CoreBudget
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
 
 _FRAMES_PER_SECOND = 100
-_PARENT_POLL_SECONDS = 1.0
 # <s>, <sil>, [NOISE], [SPEECH], ++uh++: what the recogniser hears between words.
 _FILLER = re.compile(r"<.*>|\[.*\]|\+\+.*\+\+")
 _PRONUNCIATION = re.compile(r"\(\d+\)$")
@@ -40,10 +38,13 @@ class _Worker:
     decoder: "Decoder | None" = None
 
 
-def start(budget_directory: Path, cores: int) -> None:
-    """Called once in each worker process: builds the decoder (0.4 s)."""
+def start(budget_directory: Path, cores: int, parent: int) -> None:
+    """Called once in each worker process: builds the decoder (0.4 s).
+
+    The kernel ends it with its parent, whatever either of them is doing: one that is stopped would keep its core.
+    """
+    end_with(parent)
     _Worker.budget = CoreBudget(budget_directory, cores)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True, name="end-with-parent").start()
     with _Worker.budget.take(1):
         _build()
 
@@ -61,13 +62,6 @@ def _build() -> "Decoder":
     # batch: normalise by the utterance's own cepstral mean, not by a running one that remembers other recordings.
     _Worker.decoder = Decoder(cmn="batch", loglevel="FATAL")
     return _Worker.decoder
-
-
-def _end_with_parent(parent: int) -> None:
-    """A parent that was killed cannot tell its workers: look, and go."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_SECONDS)
-    os._exit(1)
 
 
 def ready() -> int:

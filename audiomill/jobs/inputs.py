@@ -181,6 +181,25 @@ def store_text(store: ObjectStore, given: InputObject, text: str) -> None:
     store.put_bytes(given.key, text.encode(), media_type=media_type_of(given.key))
 
 
+def keep_text(store: ObjectStore, given: InputObject, text: str) -> None:
+    """Put it again where a deletion took it that had looked before the order stood (`wait_for_deletions`)."""
+    try:
+        store.stat(given.key)
+    except NotFound:
+        store_text(store, given, text)
+
+
+def wait_for_deletions(session: Session, workspace_id: str) -> None:
+    """Until deletions of the workspace's texts are over that began before: later ones see what is ordered now."""
+    name = func.hashtextextended(f"texts {workspace_id}", 0)
+    session.execute(select(func.pg_advisory_xact_lock_shared(name)))
+
+
+def hold_for_deletion(session: Session, workspace_id: str) -> None:
+    """Before the last look whether a text is wanted, until it is deleted: who orders it meanwhile waits, and looks."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"texts {workspace_id}", 0))))
+
+
 def check_text(text: str, settings: Settings) -> None:
     """Raises BadInput (empty_text, control_characters) or LimitExceeded (text_too_long)."""
     if not text.strip():

@@ -19,7 +19,7 @@ from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.tables import Job, JobEvent, Recording, Submission, Upload, WorkItem, Workspace
 from audiomill.errors import BadRequest, Conflict, LimitExceeded, NotFound
-from audiomill.formats import size_shown
+from audiomill.formats import sizes_shown
 from audiomill.jobs.availability import EngineChoice, choose
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
@@ -172,7 +172,7 @@ def _refuse_unstorable(idempotency_key: str, jobs: Sequence[NewJob]) -> None:
     for what, value in texts:
         if not _is_storable(value):
             raise BadRequest(
-                f"The {what} has a zero character or half of a character (a lone surrogate). Write it without.",
+                f"There is a zero character or half of a character (a lone surrogate) in the {what}. Leave it out.",
                 code="bad_characters",
             )
 
@@ -263,9 +263,9 @@ def _check_speech(given: InputObject, parameters: Parameters, settings: Settings
 
 def recording_too_large(filename: str, size_bytes: int, settings: Settings) -> LimitExceeded:
     """The error for a recording above the limit of this installation."""
+    size, allowed = sizes_shown(size_bytes, settings.limits.max_bytes)
     return LimitExceeded(
-        f"{filename!r} is {size_shown(size_bytes)}; a recording may have {size_shown(settings.limits.max_bytes)}. "
-        "Split it, or compress it.",
+        f"{filename!r} is {size}; a recording may have {allowed}. Split it, or compress it.",
         code="recording_too_large",
     )
 

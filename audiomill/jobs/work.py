@@ -127,7 +127,7 @@ _COMPLETE = text(
     ), known AS (
         UPDATE recordings SET
             sha256 = CAST(:recording_sha256 AS text),
-            duration_seconds = CAST(:recording_seconds AS double precision)
+            duration_seconds = coalesce(CAST(:recording_seconds AS double precision), duration_seconds)
         FROM wanted WHERE recordings.id = wanted.recording_id
     ), kept AS (
         INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, size_bytes, details)
@@ -143,7 +143,8 @@ _COMPLETE = text(
 def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -> bool:
     """End an item well: artifact, outputs or the next stage's item, and the job, in one transaction.
 
-    False when the item is no longer wanted (its job was cancelled): nothing is kept then.
+    False when the item is no longer wanted (its job was cancelled): nothing is kept then. Sent again, because its
+    answer was lost, it changes nothing and is true.
     """
     fenced(session, claim)
     job = session.execute(
@@ -164,7 +165,7 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
         },
     ).one_or_none()
     if job is None:
-        return False
+        return _is_complete(session, claim, item_id)
     if result.warnings:
         told = [asdict(warning) for warning in result.warnings]
         session.execute(update(Job).where(Job.id == job.id).values(warnings=Job.warnings + told))
@@ -190,6 +191,11 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
     )
     transition(session, [job.id], "complete")
     return True
+
+
+def _is_complete(session: Session, claim: Claim, item_id: str) -> bool:
+    state = select(WorkItem.state).where(WorkItem.id == item_id, WorkItem.batch_id == claim.batch_id)
+    return session.scalar(state) == "complete"
 
 
 def _next_stage(session: Session, job: Any, stage: str, seconds: float) -> None:  # noqa: ANN401 - a row

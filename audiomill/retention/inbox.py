@@ -1,11 +1,13 @@
 """Entries of the inbox whose object is gone: noted first, deleted when it stayed away.
 
-A disk that is not mounted for a while must not make all its files new ones.
+A disk that is not mounted for a while must not make all its files new ones. And what a listing leaves out need not be
+gone: its folder may be closed to us for now. So each that is missing is asked for by itself.
 """
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, select, update
 
 from audiomill.database.tables import InboxEntry
+from audiomill.errors import CustomerError, NotFound, StorageUnavailable
 from audiomill.retention.sweeping import Freed, Ground, Sweep
 from audiomill.storage.keys import INBOX
 
@@ -25,19 +27,42 @@ def _sweep(ground: Ground, place: str | None) -> tuple[Freed, str | None]:
         0, 0, 0, ground.settings.retention.inbox_entry_days
     )
     with ground.database.session() as session:
-        gone = session.execute(delete(InboxEntry).where(*absent, stayed_away).returning(InboxEntry.object_key)).all()
-        if ground.dry_run:
-            session.rollback()
-            return Freed(rows=len(gone)), page.next_after
+        missing = session.execute(
+            select(key, stayed_away.label("stayed_away"))
+            .where(*absent, InboxEntry.gone_at.is_(None) | stayed_away)
+            .order_by(key)
+            .limit(ground.limit)
+        ).all()
+    # Not within a transaction: the store may take its time.
+    gone = [row for row in missing if _is_gone(ground, row.object_key)]
+    out = [row.object_key for row in gone if row.stayed_away]
+    if ground.dry_run:
+        return Freed(rows=len(out)), page.next_after
+    with ground.database.session() as session:
+        went = session.execute(delete(InboxEntry).where(key.in_(out), stayed_away).returning(key)).all()
+        first = [row.object_key for row in gone if not row.stayed_away]
         session.execute(
-            update(InboxEntry).where(*absent, InboxEntry.gone_at.is_(None)).values(gone_at=func.clock_timestamp())
+            update(InboxEntry)
+            .where(key.in_(first), InboxEntry.gone_at.is_(None))
+            .values(gone_at=func.clock_timestamp())
         )
         session.execute(
             update(InboxEntry)
             .where(InboxEntry.object_key.in_(present), InboxEntry.gone_at.is_not(None))
             .values(gone_at=None)
         )
-    return Freed(rows=len(gone)), page.next_after
+    return Freed(rows=len(went)), page.next_after
+
+
+def _is_gone(ground: Ground, key: str) -> bool:
+    try:
+        ground.store.stat(key)
+    except NotFound:
+        return True
+    except (CustomerError, StorageUnavailable):
+        # Refused, or not to be had: it is there, or nobody knows.
+        return False
+    return False
 
 
 SWEEPS = (Sweep("inbox entries", "`inbox_entry_days` after their object was gone", _sweep),)

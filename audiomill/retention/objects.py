@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Artifact, Batch, Job, Output, Recording, Upload
 from audiomill.errors import NotFound
+from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
 from audiomill.settings import RetentionSettings
 from audiomill.storage import keys
@@ -72,9 +73,20 @@ class _Place:
             with ground.database.session() as session:
                 wanted = self.wanted(session, old)
             for key in old:
-                if key not in wanted and self._is_still_old(ground, key, youngest):
-                    freed += ground.object_gone(key)
+                if key not in wanted:
+                    freed += self._gone(ground, key, youngest)
         return freed, page.next_after
+
+    def _gone(self, ground: Ground, key: str, youngest: float) -> Freed:
+        workspace_id = keys.workspace_of_input(key) if self.prefix == keys.TEXTS else None
+        if workspace_id is None:
+            return ground.object_gone(key) if self._is_still_old(ground, key, youngest) else Freed()
+        # A text has the same name whenever it is ordered: none is deleted that is ordered at this moment.
+        with ground.database.session() as session:
+            hold_for_deletion(session, workspace_id)
+            if self.wanted(session, [key]) or not self._is_still_old(ground, key, youngest):
+                return Freed()
+            return ground.object_gone(key)
 
     @staticmethod
     def _is_still_old(ground: Ground, key: str, youngest: float) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Job, Output, Recording, Submission, Upload, WorkItem
 from audiomill.errors import CustomerError
+from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
 from audiomill.storage.keys import INBOX
 
@@ -59,7 +60,10 @@ def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
 
 
 def _recording_gone(ground: Ground, session: Session, recording_id: str, job_id: str) -> Freed:
-    key = session.scalar(select(Recording.object_key).where(Recording.id == recording_id))
+    key, workspace_id = session.execute(
+        select(Recording.object_key, Recording.workspace_id).where(Recording.id == recording_id)
+    ).one()
+    hold_for_deletion(session, workspace_id)
     upload = session.scalar(select(Upload).where(Upload.object_key == key).with_for_update())
     unnamed = ~exists().where(Job.recording_id == Recording.id, Job.id != job_id)
     recording = session.scalar(select(Recording).where(Recording.id == recording_id, unnamed).with_for_update())

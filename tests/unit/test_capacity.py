@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from audiomill.database.capacity import connections_needed, steady
+from audiomill.database.checking import check_databases
 from audiomill.database.connection import Database, dagster_database_url, database_url, listening_url
 from audiomill.database.embedded import EmbeddedServer
 from audiomill.errors import DatabaseUnavailable
@@ -72,3 +73,19 @@ def test_more_runs_and_larger_pools_need_more(settings: Settings) -> None:
     more = settings.model_copy(update={"cpu": settings.cpu.model_copy(update={"gpu_runs": settings.cpu.gpu_runs + 1})})
     assert connections_needed(more) == connections_needed(settings) + 2 * settings.database.pool_size + 8
     assert connections_needed(with_(settings, pool_size=settings.database.pool_size + 1)) > connections_needed(settings)
+
+
+def test_an_operators_own_server_with_too_few_connections_is_told_at_start(
+    database: Database, settings: Settings
+) -> None:
+    """The module's server lets in as many as the default settings need, and no more."""
+    assert check_databases(settings) is None
+    with database.session() as session:
+        there = session.scalar(text("SELECT current_setting('max_connections')::int"))
+    more = settings.model_copy(update={"cpu": settings.cpu.model_copy(update={"cpu_runs": 40})})
+    said = check_databases(more) or ""
+    needed = connections_needed(more)
+    assert f"lets in {there} connections" in said
+    assert f"may open {needed} " in said
+    assert f"max_connections = {needed}" in said
+    assert check_databases(with_(more, direct_url="postgresql://u:p@h/d")) is None

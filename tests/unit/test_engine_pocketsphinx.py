@@ -1,5 +1,6 @@
 """pocketsphinx: the same words in any order and process, bounded pieces, processes that die, what it is not asked."""
 
+import contextlib
 import os
 import pickle
 import signal
@@ -206,6 +207,47 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the worker outlives its parent"
         time.sleep(0.1)
+
+
+def test_a_stopped_worker_of_a_killed_run_gives_its_core_back(tmp_path):
+    """Stopped inside a call, so that it holds the machine's only core: a thread of its own would look no more."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from audiomill.engines.pocketsphinx import Pocketsphinx, worker\n"
+        "from audiomill.engines.cores import CoreBudget\n"
+        "engine = Pocketsphinx(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]), 1))\n"
+        "pool = engine._running_pool()\n"
+        "print(pool.submit(worker.ready).result(), flush=True)\n"
+        "pool.submit(worker.decode, bytes(32_000 * 3600)).result()"
+    )
+    budget = CoreBudget(tmp_path, 1)
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    with parent:
+        pid = int(parent.stdout.readline())
+        deadline = time.monotonic() + 120
+        while pid not in budget._holders():
+            assert time.monotonic() < deadline, "the worker never took the core"
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGSTOP)
+        parent.kill()
+    try:
+        deadline = time.monotonic() + 30
+        while list(budget._holders()):
+            assert time.monotonic() < deadline, "the stopped worker keeps the core"
+            time.sleep(0.05)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_workers_outlive_the_thread_that_asked_first(engine, sentences):
+    engine.close()
+    asked = threading.Thread(target=engine.transcribe, args=(sentences[:1], ORDER))
+    asked.start()
+    asked.join()
+    pids = set(engine._pool._processes)
+    assert engine.transcribe(sentences[:1], ORDER)[0].segments
+    assert set(engine._pool._processes) == pids
 
 
 def test_workers_do_not_import_the_main_module(tmp_path):

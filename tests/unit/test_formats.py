@@ -8,7 +8,7 @@ import pytest
 
 from audiomill.audio import SoundFormat
 from audiomill.catalogue.parameters import SpeechFormat, TranscriptFormat
-from audiomill.formats import MEDIA_TYPES, RECEIPT_SUFFIX, UNKNOWN, is_receipt, media_type_of
+from audiomill.formats import MEDIA_TYPES, RECEIPT_SUFFIX, UNKNOWN, is_receipt, media_type_of, sizes_shown
 from audiomill.storage.local import LocalStore
 from audiomill.transcripts.formats import FORMATS
 
@@ -61,3 +61,9 @@ def test_nobody_else_says_them() -> None:
         for found in pattern.findall(path.read_text())
     ]
     assert not said
+
+
+def test_sizes_that_are_compared_read_differently() -> None:
+    limit = 5 * 1024**3
+    assert sizes_shown(limit + 1, limit) == ("5,368,709,121 bytes", "5,368,709,120 bytes")
+    assert sizes_shown(2 * limit, limit) == ("10.7 GB", "5.4 GB")

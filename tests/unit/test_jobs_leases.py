@@ -3,12 +3,13 @@ test_jobs_recovery.py."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text
 
 from audiomill.database.connection import Database
-from audiomill.database.tables import Job, Output, WorkItem
+from audiomill.database.tables import Job, Output, Recording, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs import leases, recovery, work
 from audiomill.jobs.batching import form_batches, mark_requested
@@ -124,7 +125,7 @@ def test_an_item_completes_once_with_outputs_and_events(database: Database, sett
     claim = claimed(database, settings, batch_of(database, settings, 1))
     assert finish(database, claim, 0)
     with database.session() as session:
-        assert not work.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
+        assert work.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
         job = get_job(session, "acme", claim.items[0].job_id)
         events = events_after(session, workspace_id="acme", job_id=job.id, seq=0)
         assert {output.name: output.sha256 for output in job.outputs}["transcript.txt"] == "1" * 64
@@ -220,3 +221,27 @@ def test_old_batches_are_retired_once(database: Database, settings: Settings) ->
         assert retirable(session, settings) == [(claim.batch_id, "transcribe")]
         mark_retired(session, [claim.batch_id])
         assert retirable(session, settings) == []
+
+
+def test_a_completion_that_is_sent_again_was_not_cancelled(database: Database, settings: Settings) -> None:
+    claim = claimed(database, settings, batch_of(database, settings, 2))
+    done, cancelled = claim.items
+    assert finish(database, claim, 0)
+    with database.session() as session:
+        assert work.complete(session, claim, done.id, result(done, claim))
+        cancel_job(session, workspace_id="acme", job_id=cancelled.job_id)
+    assert not finish(database, claim, 1)
+    with database.session() as session:
+        assert session.scalars(select(Output.job_id)).all() == [done.job_id]
+
+
+def test_what_is_known_of_a_recordings_length_stays_known(database: Database, settings: Settings) -> None:
+    """The same object ordered as a text, too: of that no length is known."""
+    claim = claimed(database, settings, batch_of(database, settings, 1))
+    (item,) = claim.items
+    assert finish(database, claim, 0)
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET state = 'running'"))
+        session.execute(text("DELETE FROM outputs"))
+        assert work.complete(session, claim, item.id, replace(result(item, claim), recording_seconds=None))
+        assert session.scalars(select(Recording.duration_seconds)).all() == [1.0]

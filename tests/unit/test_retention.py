@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,23 @@ from audiomill.jobs import leases, work
 from audiomill.jobs.batching import form_batches
 from audiomill.jobs.events import events_after
 from audiomill.jobs.following import Topic
-from audiomill.jobs.inputs import create_upload, find_uploads, hold_uploads, received
+from audiomill.jobs.inputs import (
+    create_upload,
+    find_uploads,
+    hold_uploads,
+    keep_text,
+    received,
+    store_text,
+    text_input,
+    wait_for_deletions,
+)
 from audiomill.jobs.retirement import mark_retired
 from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.schedule import SWEEPS, would_free
 from audiomill.retention.sweeping import Freed, Ground, Sweep
 from audiomill.settings import Settings
-from audiomill.storage import ObjectStore, Page
+from audiomill.storage import ObjectInfo, ObjectStore, Page
 from audiomill.storage.keys import artifact_key, batch_key, output_key, table_key, text_key, upload_key
 from tests.fakes.aged_store import AgedStore
 from tests.fakes.orders import order, prepare, result, wipe
@@ -397,6 +407,70 @@ def test_a_key_that_the_database_cannot_hold_does_not_hold_up_the_entries_of_oth
     with database.session() as session:
         rows = session.execute(text("SELECT object_key FROM inbox_entries WHERE gone_at IS NOT NULL")).scalars().all()
     assert rows == ["inbox/acme/transcribe/gone.wav"]
+
+
+def test_what_a_listing_leaves_out_is_not_gone(
+    database: Database, store: ObjectStore, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is closed for now: its files would be new ones when it opens again."""
+    with database.session() as session:
+        session.execute(
+            text(
+                "INSERT INTO inbox_entries (object_key, signature, outcome, gone_at) VALUES "
+                "('inbox/acme/transcribe/closed/a.wav', 's', 'submitted', NULL), "
+                "('inbox/acme/transcribe/closed/b.wav', 's', 'submitted', now() - interval '1000 days'), "
+                "('inbox/acme/transcribe/gone.wav', 's', 'submitted', NULL)"
+            )
+        )
+    stat = store.stat
+
+    def refusing(key: str) -> ObjectInfo:
+        if "/closed/" in key:
+            raise BadRequest("It cannot be read.", code="object_unreadable")
+        return stat(key)
+
+    monkeypatch.setattr(store, "stat", refusing)
+    assert sweep(ground, "inbox entries") == Freed()
+    with database.session() as session:
+        rows = session.execute(text("SELECT object_key FROM inbox_entries WHERE gone_at > now() - interval '1 day'"))
+        assert list(rows.scalars()) == ["inbox/acme/transcribe/gone.wav"]
+        assert session.scalar(text("SELECT count(*) FROM inbox_entries")) == 3
+
+
+def test_a_text_that_is_ordered_while_it_is_deleted_is_there(
+    database: Database, store: ObjectStore, ground: Ground, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "abandoned long ago"
+    given = text_input(workspace_id="acme", text=words, settings=settings)
+    store_text(store, given, words)
+    delete = store.delete
+    ordered = threading.Event()
+
+    def ordering() -> None:
+        store_text(store, given, words)
+        order(database, settings, "acme", [NewJob("synthesize", {}, given)])
+        ordered.set()
+        with database.session() as session:
+            wait_for_deletions(session, "acme")
+        keep_text(store, given, words)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def order_first(key: str) -> None:
+            """The sweep has looked for the last time."""
+            waiting.append(pool.submit(ordering))
+            assert ordered.wait(60)
+            time.sleep(0.3)
+            delete(key)
+
+        waiting: list[Future[None]] = []
+        monkeypatch.setattr(store, "delete", order_first)
+        assert sweep(ground, "texts never ordered").objects == 1
+        (order_made,) = waiting
+        order_made.result(60)
+    assert store.get_bytes(given.key) == words.encode()
+    monkeypatch.undo()
+    assert sweep(ground, "texts never ordered") == Freed()
 
 
 def test_a_workspace_keeps_what_it_has_unless_it_says_for_how_long(

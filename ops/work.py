@@ -8,6 +8,7 @@ import structlog
 from dagster import OpDefinition, OpExecutionContext, Out, op
 
 from audiomill.audio import Envelope, contact_sheet
+from audiomill.audio.decoders import decoders
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.protocols import Engine
 from audiomill.errors import LeaseLost, NotFound, OperatorError, StorageUnavailable
@@ -77,6 +78,8 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
         _say_what_can_run(engines, database)
         sweep(config.data_dir)
         if claim.items:
+            if any(item.kind == "audio" for item in claim.items):
+                decoders().begin()  # while the engine is loaded: the first file needs both
             resource_class = cast("ResourceClass", claim.resource_class)
             with Recorder(database.get(), claim, config) as recorder:
                 try:

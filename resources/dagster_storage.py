@@ -9,10 +9,6 @@ What is touched beyond Dagster's public interface is `_engine` of its three stor
 when the name moves, and `AUDIOMILL_DAGSTER__POOLED_STORAGE=false` goes back to the plain storage.
 """
 
-import os
-from threading import Lock
-from typing import Any, Final
-
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.instance import DagsterInstance
 from dagster._core.storage.base_storage import DagsterStorage
@@ -20,85 +16,9 @@ from dagster._core.storage.config import PostgresStorageConfig, pg_config
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from dagster_postgres.utils import pg_url_from_config
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine
 
-from audiomill.database.capacity import DAGSTER_CONNECTIONS
-
-KEPT_CONNECTIONS: Final = 4
-"""What a process keeps open between queries. The one used last is used again, so that few are ever opened."""
-
-MOST_CONNECTIONS: Final = DAGSTER_CONNECTIONS
-"""Of one process: more threads than that wait for each other, up to half a minute."""
-
-RECYCLED_SECONDS: Final = 1800
-"""Older connections are made anew: servers and what stands before them give up on old ones."""
-
-
-class _Engines:
-    """The engines of this process, by URL and statement timeout."""
-
-    def __init__(self) -> None:
-        self._engines: dict[tuple[str, int | None], Engine] = {}
-        self._prepared: set[str] = set()
-        self._lock = Lock()
-        os.register_at_fork(after_in_child=self._after_fork)
-
-    def engine(self, url: str, statement_timeout_ms: int | None = None) -> Engine:
-        """The engine of that URL, made at first use."""
-        with self._lock:
-            key = (url, statement_timeout_ms)
-            if key not in self._engines:
-                self._engines[key] = _new_engine(url, statement_timeout_ms)
-            return self._engines[key]
-
-    def prepared(self, url: str) -> bool:
-        """Whether this process made sure that the tables are there."""
-        return url in self._prepared
-
-    def mark_prepared(self, url: str) -> None:
-        """They are."""
-        self._prepared.add(url)
-
-    def dispose(self) -> None:
-        """Close every connection that is not in use: before a server is stopped. The engines can be used on."""
-        with self._lock:
-            for engine in self._engines.values():
-                engine.dispose()
-            self._prepared.clear()
-
-    def _after_fork(self) -> None:
-        # The parent's connections stay open and the parent's: two processes that speak on one would garble both.
-        self._lock = Lock()
-        for engine in self._engines.values():
-            engine.dispose(close=False)
-
-
-def _new_engine(url: str, statement_timeout_ms: int | None) -> Engine:
-    # Limits on connecting and on silence stand in the URL (audiomill/database/capacity.py).
-    arguments: dict[str, Any] = {}
-    if statement_timeout_ms is not None:
-        # What is given beside the URL replaces what is in it.
-        of_url = make_url(url).query.get("options", "")
-        arguments["options"] = f"{of_url} -c statement_timeout={statement_timeout_ms}".strip()
-    return create_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        pool_size=KEPT_CONNECTIONS,
-        max_overflow=MOST_CONNECTIONS - KEPT_CONNECTIONS,
-        pool_recycle=RECYCLED_SECONDS,
-        pool_use_lifo=True,
-        # A server that was restarted cut them all: without it the first query on each would fail its run or tick.
-        pool_pre_ping=True,
-        connect_args=arguments,
-    )
-
-
-_engines = _Engines()
-
-
-def dispose_pools() -> None:
-    """Close this process's connections to Dagster's database: before its server is stopped."""
-    _engines.dispose()
+from resources.dagster_pool import engines
 
 
 class _OnPool:
@@ -109,11 +29,11 @@ class _OnPool:
 
     def use_pool(self) -> None:
         """From now on."""
-        self._engine = _engines.engine(self.postgres_url)
+        self._engine = engines.engine(self.postgres_url)
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:  # noqa: ARG002 - Dagster's signature
         """The webserver's statement timeout, on one pool with the same bounds."""
-        self._engine = _engines.engine(self.postgres_url, statement_timeout)
+        self._engine = engines.engine(self.postgres_url, statement_timeout)
 
 
 class _RunStorage(_OnPool, PostgresRunStorage):
@@ -123,9 +43,28 @@ class _RunStorage(_OnPool, PostgresRunStorage):
 class _EventLogStorage(_OnPool, PostgresEventLogStorage):
     """Event logs."""
 
+    def has_table(self, table_name: str) -> bool:
+        """Asked of the database until it is there."""
+        look = super().has_table
+        return engines.holds(self.postgres_url, table_name, lambda: look(table_name))
+
 
 class _ScheduleStorage(_OnPool, PostgresScheduleStorage):
     """Ticks and cursors of schedules and sensors."""
+
+    def has_instigators_table(self) -> bool:
+        """Asked of the database until it is there: dagster-postgres lists all tables, several times a tick."""
+        look = super().has_instigators_table
+        return engines.holds(self.postgres_url, "instigators", look)
+
+    def _has_instigators_table(self, conn: Connection) -> bool:
+        look = super()._has_instigators_table
+        return engines.holds(self.postgres_url, "instigators", lambda: look(conn))
+
+    def has_built_index(self, migration_name: str) -> bool:
+        """The same of a migration of its rows, which the two other storages remember themselves."""
+        look = super().has_built_index
+        return engines.holds(self.postgres_url, f"rows of {migration_name}", lambda: look(migration_name))
 
 
 class PooledPostgresStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
@@ -136,12 +75,12 @@ class PooledPostgresStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
     ) -> None:
         self._inst_data = inst_data
         # The code server makes an instance for every tick: each would look three times whether the tables are there.
-        create = should_autocreate_tables and not _engines.prepared(postgres_url)
+        create = should_autocreate_tables and not engines.prepared(postgres_url)
         self._run_storage = _RunStorage(postgres_url, create)
         self._event_log_storage = _EventLogStorage(postgres_url, create)
         self._schedule_storage = _ScheduleStorage(postgres_url, create)
         if create:
-            _engines.mark_prepared(postgres_url)
+            engines.mark_prepared(postgres_url)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage.use_pool()
         super().__init__()  # type: ignore[no-untyped-call]

@@ -8,14 +8,52 @@ import atexit
 import ctypes
 import os
 import signal
+from contextlib import suppress
+from importlib import import_module
 from multiprocessing import util
+from typing import Final
 
 import dagster._grpc.impl
 import dagster._grpc.server
+from PIL import Image
 
 import definitions
+from audiomill.catalogue.engines import ENGINES
 
-PRELOADED = (dagster._grpc.impl, dagster._grpc.server, definitions)
+PRELOADED: Final = (dagster._grpc.impl, dagster._grpc.server, definitions)
+
+LATE_IMPORTS: Final = (
+    # What Dagster imports when it makes an instance from its home, and executes a plan.
+    "resources.dagster_storage",
+    "psycopg2.extras",
+    "dagster._core.definitions.repository_definition.repository_data_builder",
+    "dagster._core.execution.plan.active",
+    "dagster._core.executor.in_process",
+    "dagster._core.instance.factory",
+    "dagster._core.instance.runs.run_domain",
+    "dagster._core.secrets.env_file",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.system_config.composite_descent",
+    "upath.implementations.local",
+    # What the engines of the catalogue import, some of it when they are loaded or called.
+    *(entry.implementation.partition(":")[0] for entry in ENGINES),
+    "av.subtitles.stream",
+    "espeakng_loader",
+    "faster_whisper.vad",
+    "loky.backend.fork_exec",
+    "loky.backend.popen_loky_posix",
+    "loky.backend.synchronize",
+    "pocketsphinx",
+)
+"""What runs import when they need it, a second of CPU in each. Only what may be forked once it is imported: onnxruntime
+starts a thread, and is left to them."""
+
+for _name in LATE_IMPORTS:
+    with suppress(ImportError, OSError):  # not installed here, or named otherwise by another version: runs find out
+        import_module(_name)
+Image.preinit()  # imports the formats of pictures
+
 _PR_SET_PDEATHSIG = 1
 """linux/prctl.h"""
 

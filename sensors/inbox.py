@@ -28,6 +28,10 @@ MOST_WAIT_SECONDS = 25.0
 """A tick listens so long at most: with the last page, up to 30 s after its start, it stays below 60 s."""
 
 
+REST_SECONDS = 1.0
+"""Beyond the time that a file must lie still: so long after a file the next one may come for the same tick."""
+
+
 @sensor(
     name="inbox",
     description="Takes what is dropped under inbox/<workspace>/<recipe>/, in a folder and in a bucket alike.",
@@ -55,6 +59,8 @@ def inbox(
                     watch.swept()
             elif not intake_of_tick.took:
                 intake_of_tick.take_changed(watch, wait_seconds=_wait_seconds(settings.get()))
+            if after is None:
+                intake_of_tick.take_rest(watch)
     if intake_of_tick.took:
         context.log.info(intake_of_tick.said)
     return SensorResult(skip_reason=intake_of_tick.said, cursor=after or "")
@@ -106,6 +112,14 @@ class Intake:
             watch.again(tally.again)
             keys = keys[page:]
         watch.again(keys)
+
+    def take_rest(self, watch: InboxWatch) -> None:
+        """Take what comes with what was taken and lies still a moment later: the next tick would begin in seconds."""
+        taken = -1
+        while self.took and self.submitted + self.rejected > taken and not self._full():
+            taken = self.submitted + self.rejected
+            left = TICK_SECONDS - (time.monotonic() - self._began)
+            self.take_changed(watch, wait_seconds=min(self.settings.inbox.settle_seconds + REST_SECONDS, left))
 
     def _files(self, changed: Sequence[str]) -> list[str]:
         """The keys; for a folder, which was made or moved in, those of all that lies in it."""

@@ -9,7 +9,7 @@ import atexit
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import structlog
@@ -31,8 +31,15 @@ class Decoders:
         self._lock = threading.Lock()
         self._idle: list[DecoderProcess] = []
         self._all: set[DecoderProcess] = set()
+        self._begun: Future[DecoderProcess] | None = None
         # Decoding processes die with the thread that started them: this one lives until the interpreter ends.
         self._starter = ThreadPoolExecutor(1, "decoders")
+
+    def begin(self) -> None:
+        """Have a process started for the first file to come, and go on at once. Harmless where there is one."""
+        with self._lock:
+            if self._begun is None and not self._all:
+                self._begun = self._starter.submit(self._started)
 
     def ask(self, request: Mapping[str, Any], descriptors: Sequence[int], *, wall_seconds: float) -> dict[str, Any]:
         """A process's answer to a request (see `audiomill.decoding.worker`); `descriptors` are handed to it.
@@ -71,6 +78,10 @@ class Decoders:
     def close(self) -> None:
         """End all processes. Later asking starts new ones."""
         with self._lock:
+            begun, self._begun = self._begun, None
+        if begun is not None and not begun.cancel():
+            wait([begun])
+        with self._lock:
             processes, self._idle = list(self._all), []
             self._all.clear()
         for process in processes:
@@ -81,9 +92,13 @@ class Decoders:
             if self._idle and not fresh:
                 return self._idle.pop()
             spare = self._idle.pop() if self._idle else None
+            begun, self._begun = self._begun, None
         if spare is not None:  # its place is wanted
             self._gone(spare)
-        process = self._starter.submit(DecoderProcess).result()
+        return (begun or self._starter.submit(self._started)).result()
+
+    def _started(self) -> DecoderProcess:
+        process = DecoderProcess()
         if not process.confined:
             log.warning("decoding processes are not confined by seccomp on this machine")
         with self._lock:

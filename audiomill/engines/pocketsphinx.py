@@ -29,7 +29,7 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.phrases import phrases
 from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
-from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, recogniser_samples, utterances
+from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, load_model, recogniser_samples, utterances
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
 from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
 
@@ -58,7 +58,10 @@ class Pocketsphinx:
         return [Availability(None, "cpu", available=not missing, lacks=lacks, languages=LANGUAGES)]
 
     def load(self, model: str | None, resource_class: ResourceClass) -> None:
-        """Start the worker processes; they build their decoders while the caller goes on. Raises EngineUnavailable."""
+        """Start the worker processes; they build their decoders while the caller goes on. Raises EngineUnavailable.
+
+        Here, meanwhile, the model that finds the utterances is loaded.
+        """
         if model is not None:
             raise EngineUnavailable(f"pocketsphinx has one model only, not {model!r}: leave it out.")
         if resource_class != "cpu":
@@ -66,6 +69,7 @@ class Pocketsphinx:
         if lacks := self.availability()[0].lacks:
             raise EngineUnavailable(f"pocketsphinx lacks {lacks}.")
         self._running_pool()
+        load_model()
 
     @property
     def identity(self) -> EngineIdentity:

@@ -31,6 +31,13 @@ class Span:
     end: int
 
 
+def load_model() -> None:
+    """Load the model, which the first call would else do: a quarter of a second. It is kept for this process's life."""
+    from faster_whisper.vad import get_vad_model
+
+    get_vad_model()
+
+
 def recogniser_samples(audio: Audio) -> NDArray[np.float32]:
     """The samples [n] of a recording as the recognisers want it. Raises ValueError for another shape or rate."""
     if audio.channels != 1 or audio.sample_rate_hz != SAMPLE_RATE_HZ:

@@ -13,12 +13,13 @@ from dagster import DagsterInstance, RunsFilter
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.instance.ref import InstanceRef
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from audiomill.cli.instance import DATABASE_VARIABLE, dagster_yaml, database_variable, write_instance
 from audiomill.database.connection import dagster_database_url
 from audiomill.settings import DagsterSettings, Settings
-from resources.dagster_storage import KEPT_CONNECTIONS, MOST_CONNECTIONS, PooledPostgresStorage, dispose_pools
+from resources.dagster_pool import KEPT_CONNECTIONS, MOST_CONNECTIONS, dispose_pools
+from resources.dagster_storage import PooledPostgresStorage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,9 +70,31 @@ def test_a_server_that_cut_all_connections_fails_nobody(ref: InstanceRef, settin
     with DagsterInstance.from_ref(ref) as instance:
         before = backend(instance)
         with psycopg.connect(settings.database.dagster_url or "", autocommit=True) as connection:
-            connection.execute("SELECT pg_terminate_backend(%s)", (before,))
+            connection.execute("SELECT pg_terminate_backend(%s, 10000)", (before,))
         assert instance.get_runs(RunsFilter(), limit=1) == []
         assert backend(instance) != before
+
+
+def test_what_tables_there_are_is_not_asked_again(ref: InstanceRef) -> None:
+    """dagster-postgres lists all tables several times a tick, and each storage of an event looks for one."""
+    catalogue = []
+
+    def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "pg_catalog" in statement:
+            catalogue.append(statement)
+
+    for tick in range(3):
+        with DagsterInstance.from_ref(ref) as instance:
+            engine = instance.schedule_storage._engine  # type: ignore[union-attr]
+            if tick == 0:
+                event.listen(engine, "before_cursor_execute", listen)
+            instance.all_instigator_state()
+            instance.get_instigator_state("origin", "selector")
+            instance.add_dynamic_partitions("any", [f"tick {tick}"])
+        if tick == 0:
+            assert catalogue
+            catalogue.clear()
+    assert catalogue == []
 
 
 def test_a_forked_child_has_connections_of_its_own(ref: InstanceRef) -> None:

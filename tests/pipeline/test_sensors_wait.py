@@ -234,6 +234,27 @@ def test_what_is_dropped_between_two_ticks_is_heard(ticks: Ticks, order: Order, 
     assert (ticks.pool.submit(inbox.tick).result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("1 submitted")
 
 
+def test_what_comes_with_it_is_taken_by_the_same_tick(
+    ticks: Ticks, order: Order, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon begins the next one up to five seconds later."""
+    from sensors import inbox as module
+
+    take = module.take_keys
+    seen: list[str] = []
+
+    def take_and_drop(*given: object, **named: object) -> object:
+        seen.append("a page")
+        if len(seen) == 1:
+            drop(folder, "second.wav")
+        return take(*given, **named)  # type: ignore[arg-type]
+
+    inbox = watched(ticks, folder)
+    monkeypatch.setattr(module, "take_keys", take_and_drop)
+    drop(folder, "first.wav")
+    assert (ticks.pool.submit(inbox.tick).result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("2 submitted")
+
+
 def test_a_folder_that_is_moved_in_is_taken_with_all_it_holds(
     ticks: Ticks, order: Order, folder: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 
 from audiomill.operators.guard import Guard, policy_of
 from audiomill.settings import Settings, get_settings
+from resources.bounded_http import BoundedH11
 
 # As `dagster-webserver` has them by default.
 STATEMENT_TIMEOUT_MS = 15_000
@@ -42,7 +43,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "port": settings.dagster.port,
         "log_level": "warning",
         # httptools gathers a head of any size before the guard sees it, and stops all else meanwhile; h11 refuses it.
-        "http": "h11",
+        "http": BoundedH11,
         # An open page's websocket would hold a stop for ever.
         "timeout_graceful_shutdown": 5,
     }

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from audiomill.errors import ConfigurationError
 from audiomill.operators.key import SESSION_SECONDS, Sessions, operator_key
-from audiomill.operators.pages import going_on, login_page
+from audiomill.operators.pages import going_on, login_page, logout_page
+from audiomill.operators.tries import Tries
 from audiomill.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -24,6 +25,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _READING = frozenset({"GET", "HEAD"})
 _FORM_BYTES = 8192
 _LOGIN = "/login"
+_LOGOUT = "/logout"
 _GRAPHQL = "/graphql"
 
 
@@ -72,6 +74,7 @@ class Guard:
 
     def __init__(self, app: App, policy: Policy) -> None:
         self._app, self._policy = app, policy
+        self._tries = Tries()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -81,8 +84,13 @@ class Guard:
         request = _Request(scope)
         if (refusal := self._refusal(request)) is not None:
             await _refuse(scope, send, *refusal)
+        elif request.brings_key and (seconds := self._tries.seconds_to_wait(request.address)):
+            sentence = f"Too many wrong keys came from this address. Try again in {seconds} seconds."
+            await _refuse(scope, send, 429, sentence, (b"retry-after", str(seconds).encode()))
         elif request.path == _LOGIN and scope["type"] == "http":
             await self._login(request, receive, send)
+        elif request.path == _LOGOUT and scope["type"] == "http":
+            await self._logout(request, send)
         elif self._known(request):
             await self._app(scope, receive, send)
         elif request.wants_page:
@@ -121,13 +129,19 @@ class Guard:
 
     def _has_key(self, request: "_Request") -> bool:
         scheme, _, given = (request.header("authorization") or "").partition(" ")
-        return scheme.lower() == "bearer" and self._policy.sessions.is_key(given.strip())
+        return scheme.lower() == "bearer" and self._is_key(request, given.strip())
+
+    def _is_key(self, request: "_Request", given: str) -> bool:
+        right = self._policy.sessions.is_key(given)
+        if not right:
+            self._tries.was_wrong(request.address)
+        return right
 
     async def _login(self, request: "_Request", receive: Receive, send: Send) -> None:
         if request.method == "POST":
             form = parse_qs((await _body(receive)).decode(errors="replace"))
             wanted = _local(form.get("next", ["/"])[0])
-            if self._policy.sessions.is_key(form.get("key", [""])[0].strip()):
+            if self._is_key(request, form.get("key", [""])[0].strip()):
                 await self._let_in(send, wanted)
             else:
                 await _answer(send, 401, login_page(wanted, "This is not the operator key of this installation."))
@@ -141,6 +155,15 @@ class Guard:
             await self._let_in(send, "/")
         else:
             await _answer(send, 401, login_page("/", "This link was used before, or is too old."))
+
+    async def _logout(self, request: "_Request", send: Send) -> None:
+        """A page that asks, and the end of the session in this browser."""
+        if request.method != "POST":
+            await _answer(send, 200, logout_page())
+            return
+        gone = f"{self._policy.cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+        gone += "; Secure" if self._policy.secure else ""
+        await _answer(send, 200, login_page("/", "You are logged out of this browser."), (b"set-cookie", gone.encode()))
 
     async def _let_in(self, send: Send, wanted: str) -> None:
         cookie = f"{self._policy.cookie}={self._policy.sessions.new_session()}; Path=/; HttpOnly; SameSite=Strict"
@@ -158,6 +181,8 @@ class _Request:
         # A websocket begins as a GET, and then carries changes.
         self.method = str(scope.get("method", "WEBSOCKET"))
         self.host = self.header("host") or ""
+        client = scope.get("client")
+        self.address = str(client[0]) if client else ""
 
     def header(self, name: str) -> str | None:
         """A header that may stand once; the empty string where somebody sent it twice."""
@@ -165,6 +190,12 @@ class _Request:
         if not found:
             return None
         return found[0].decode("latin-1") if len(found) == 1 else ""
+
+    @property
+    def brings_key(self) -> bool:
+        """Whether it asks to be let in by a key."""
+        bearer = (self.header("authorization") or "").lower().startswith("bearer ")
+        return bearer or (self.path == _LOGIN and self.method == "POST")
 
     @property
     def wants_page(self) -> bool:
@@ -205,12 +236,12 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-async def _refuse(scope: Message, send: Send, status: int, sentence: str) -> None:
+async def _refuse(scope: Message, send: Send, status: int, sentence: str, *more: tuple[bytes, bytes]) -> None:
     if scope["type"] == "websocket":
         # Closed before it is accepted: the server answers the handshake with 403.
         await send({"type": "websocket.close", "code": 1008})
         return
-    await _answer(send, status, f"{sentence}\n".encode(), media_type=b"text/plain; charset=utf-8")
+    await _answer(send, status, f"{sentence}\n".encode(), *more, media_type=b"text/plain; charset=utf-8")
 
 
 async def _answer(

@@ -29,13 +29,22 @@ def login_page(wanted: str, wrong: str | None = None) -> bytes:
     return _page(
         "<h1>Dagster of this audiomill</h1>"
         "<p>Operators only. <code>audiomill keys operator</code> on the machine prints the key, and a link that "
-        "logs in by itself.</p>"
+        "logs in by itself. A login holds for twelve hours; <code>/logout</code> ends it before.</p>"
         f"{remark}"
         '<form method="post" action="/login">'
         '<label for="key">Operator key</label>'
         '<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>'
         f'<input name="next" type="hidden" value="{escape(wanted)}">'
         '<button type="submit">Log in</button></form>'
+    )
+
+
+def logout_page() -> bytes:
+    """Asks; only the form logs out, so that no link of another site does."""
+    return _page(
+        "<h1>Log out of Dagster</h1>"
+        "<p>This ends your login in this browser.</p>"
+        '<form method="post" action="/logout"><button type="submit">Log out</button></form>'
     )
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from audiomill.errors import ConfigurationError
+from audiomill.operators import tries
 from audiomill.operators.guard import Guard, policy_of
 from audiomill.operators.key import LINK_SECONDS, SESSION_SECONDS, Sessions, login_url, operator_key
 from audiomill.settings import Settings
@@ -221,3 +222,31 @@ def test_key_is_made_once_and_private(tmp_path):
     assert operator_key(settings) == operator_key(settings)
     assert (tmp_path / "keys" / "operator-key").stat().st_mode & 0o077 == 0
     assert operator_key(settings) not in login_url(settings)
+
+
+def test_who_is_wrong_about_the_key_again_and_again_is_not_listened_to(browser, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(tries.time, "monotonic", lambda: now[0])
+    assert browser.log_in().status_code == 200
+    for number in range(tries.WRONG_KEYS):
+        wrong = browser.log_in("amop_wrong") if number % 2 else browser.ask("GET", "/", {"Authorization": "Bearer x"})
+        assert wrong.status_code == 401 or browser.cookies
+    refused = browser.log_in()
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "61")
+    assert browser.ask("GET", "/runs", BEARER).status_code == 429
+    # Who is logged in goes on.
+    assert browser.ask("GET", "/runs").text == "the UI"
+    now[0] += tries.WINDOW_SECONDS + 1
+    assert browser.ask("GET", "/runs", BEARER).text == "the UI"
+
+
+def test_a_person_logs_out(browser):
+    browser.log_in()
+    assert browser.ask("GET", "/runs").text == "the UI"
+    assert "Log out" in browser.ask("GET", "/logout").text
+    assert browser.ask("GET", "/runs").text == "the UI"
+    assert browser.ask("POST", "/logout", {"Origin": "https://evil.example"}).status_code == 403
+    out = browser.ask("POST", "/logout", {"Origin": HERE})
+    assert "logged out" in out.text
+    assert browser.ask("GET", "/runs").status_code == 401
+    assert "/logout" in out.text

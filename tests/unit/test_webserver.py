@@ -1,5 +1,6 @@
 """How Dagster's webserver listens, over a real socket: what comes before the guard can say no."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ import uvicorn
 from audiomill.errors import ConfigurationError
 from audiomill.operators.guard import Guard, policy_of
 from audiomill.settings import Settings
-from resources import webserver
+from resources import bounded_http, webserver
 from resources.webserver import server_options
 
 
@@ -92,3 +93,26 @@ def test_what_is_served_is_the_guard(tmp_path, monkeypatch) -> None:
     assert isinstance(app, Guard)
     assert app._app is nothing
     assert host == "127.0.0.1"
+
+
+def test_a_head_that_comes_slowly_or_never_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "HEAD_SECONDS", 0.5)
+    for begun in (b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n"):
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
+            raw.sendall(begun)
+            assert raw.recv(100) == b""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        for _ in range(2):  # over one connection
+            assert client.get("/runs").status_code == 401
+
+
+def test_connections_without_number_are_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "MOST_CONNECTIONS", 2)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert raw.recv(100).startswith(b"HTTP/1.1 401")
+        third = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        with contextlib.suppress(ConnectionResetError):
+            assert third.recv(100) == b""

@@ -126,7 +126,7 @@ class Checkout:
                 command, cwd=self.tree, env=environment, stdout=output, stderr=output, start_new_session=True
             )
             try:
-                process.wait(timeout=60 + seconds * len(tests))
+                process.wait(timeout=300 + seconds * len(tests))
             except subprocess.TimeoutExpired:
                 # pytest's own limit did not end it: a hang in C, or in what cleans up.
                 return dict.fromkeys(tests, Outcome("failure", "hung"))

@@ -42,6 +42,7 @@ class Ticks:
     def __init__(self, definitions: Definitions, instance: DagsterInstance, database: Database) -> None:
         self.definitions, self.instance, self.database = definitions, instance, database
         self.pool = ThreadPoolExecutor()
+        self.waits = threading.Event()
 
     def start(self, name: str) -> "Future[SensorExecutionData]":
         return self.pool.submit(Sensor(self.definitions, self.instance, name).tick)
@@ -57,15 +58,26 @@ class Ticks:
 
     def listening(self) -> "Future[SensorExecutionData]":
         """A batching tick that has looked and waits."""
+        self.waits.clear()
         tick = self.start("batching")
-        wait_until(lambda: bool(self.listeners()) or tick.done())
+        # Not that it listens: it does so before it looks, and what is done before its look needs no notice.
+        wait_until(lambda: self.waits.is_set() or tick.done())
         assert not tick.done(), tick.result()
         return tick
 
 
 @pytest.fixture
-def ticks(definitions: Definitions, instance: DagsterInstance, database: Database) -> Iterator[Ticks]:
+def ticks(
+    definitions: Definitions, instance: DagsterInstance, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ticks]:
     ticks = Ticks(definitions, instance, database)
+    wait = waiting.Bell.wait
+
+    def noted(bell: waiting.Bell, seconds: float) -> bool:
+        ticks.waits.set()
+        return wait(bell, seconds)
+
+    monkeypatch.setattr(waiting.Bell, "wait", noted)
     yield ticks
     waiting.process_stops.set()
     ticks.pool.shutdown()

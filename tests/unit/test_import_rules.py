@@ -27,6 +27,7 @@ BREACHES = [
     ("product-ladder", "audiomill/engines/planted.py", "from audiomill import jobs"),
     ("product-ladder", "audiomill/audio/planted.py", "from audiomill import transcripts"),
     ("product-ladder", "audiomill/transcripts/planted.py", "from audiomill import catalogue"),
+    ("product-ladder", "audiomill/transcripts/planted.py", "from audiomill import lines"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import engines"),
     ("jobs-know-no-engine", "audiomill/jobs/planted.py", "from audiomill import quality"),
     ("decoding-knows-nothing", "audiomill/decoding/planted.py", "from audiomill import settings"),

@@ -12,6 +12,7 @@ from audiomill.audio.decoders import decoders
 from audiomill.audio.spool import mapped
 from audiomill.decoding.flaws import Flaw
 from audiomill.decoding.reading import HIGHEST_HZ, LOWEST_HZ, Order, Probe, Sound, plausible_seconds
+from audiomill.decoding.remuxing import Remuxed, Tracks
 from audiomill.errors import AudiomillError, BadInput, LimitExceeded, OperatorError, StorageUnavailable
 from audiomill.scratch import nameless_file
 from audiomill.settings import LimitSettings
@@ -30,7 +31,7 @@ _KINDS: dict[str, type[AudiomillError]] = {
     "BadInput": BadInput, "LimitExceeded": LimitExceeded, "StorageUnavailable": StorageUnavailable,
 }  # fmt: skip
 
-Plain = TypeVar("Plain", Probe, Sound)
+Plain = TypeVar("Plain", Probe, Sound, Tracks, Remuxed)
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from typing import Any
 from audiomill.decoding.confinement import Limits, confine, end_with
 from audiomill.decoding.container import needs_too_much_memory
 from audiomill.decoding.reading import Order, look_at, read_sound
+from audiomill.decoding.remuxing import WRITTEN, RemuxOrder, remux, tracks_of
 from audiomill.errors import AudiomillError
 
 _MESSAGE_BYTES = 1 << 16
+_MOST_FILES = 4
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -30,7 +32,7 @@ def main(descriptor: int, parent: int) -> None:
     confined = confine()
     _say(channel, {"confined": confined})
     while True:
-        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
+        message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, _MOST_FILES)
         if not message:
             return
         files = [open(one, "r+b" if index else "rb", buffering=0) for index, one in enumerate(descriptors)]  # noqa: PTH123, SIM115
@@ -42,14 +44,26 @@ def main(descriptor: int, parent: int) -> None:
 
 def _answer(request: dict[str, Any], files: list[Any], limits: Limits) -> dict[str, Any]:
     limits.set(**request["limits"])
+    if request.get("tracks"):
+        return _outcome(lambda: tracks_of(files[0]))
+    if (film := request.get("remux")) is not None:
+        source, sound, cues, out = files
+        _empty(out)
+        cues.seek(0)
+        return _outcome(lambda: remux(source, sound, cues, _Whole(out), RemuxOrder(**film)))
     order = request["order"]
     if order is None:
         return _outcome(lambda: look_at(files[0]))
     source, out = files
-    if out.seek(0, os.SEEK_END):  # a process that died of the file has left something
+    _empty(out)
+    return _outcome(lambda: read_sound(source, _Whole(out), Order(**order)))
+
+
+def _empty(out: Any) -> None:  # noqa: ANN401 - io.FileIO
+    """A process that died of the file has left something."""
+    if out.seek(0, os.SEEK_END):
         out.truncate(0)
         out.seek(0)
-    return _outcome(lambda: read_sound(source, _Whole(out), Order(**order)))
 
 
 class _Whole:
@@ -58,10 +72,18 @@ class _Whole:
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - io.FileIO
         self._file = file
 
-    def write(self, data: memoryview) -> None:
-        rest = data.cast("B") if data.nbytes else data
+    def write(self, data: memoryview | bytes) -> int:
+        view = memoryview(data)
+        rest = view.cast("B") if view.nbytes else view
         while rest.nbytes:
             rest = rest[self._file.write(rest) :]
+        return view.nbytes
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
 
 
 def _outcome(work: Callable[[], Any]) -> dict[str, Any]:
@@ -105,6 +127,20 @@ def _warm_up() -> None:
             with _in_memory(content) as source, _in_memory(b"") as out:
                 work = partial(read_sound, source, _Whole(out), order) if order else partial(look_at, source)
                 json.dumps(_outcome(work))
+
+    for kind in WRITTEN:
+        for content in (sound, b"no sound, but text"):
+            raw, lines = b"\x00" * 8000, b'[[[0, 10, "a"]]]'
+            with (
+                _in_memory(content) as source,
+                _in_memory(raw) as new,
+                _in_memory(lines) as cues,
+                _in_memory(b"") as out,
+            ):
+                cues.seek(0)
+                order_of_film = RemuxOrder(kind, None, 48_000, 1, "und", "", [["und", ""]])
+                json.dumps(_outcome(partial(remux, source, new, cues, _Whole(out), order_of_film)))
+                json.dumps(_outcome(partial(tracks_of, source)))
 
 
 def _in_memory(content: bytes) -> Any:  # noqa: ANN401 - io.FileIO

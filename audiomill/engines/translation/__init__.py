@@ -1,0 +1,1 @@
+"""Translating sentences: the protocol, and an engine a file."""

@@ -50,13 +50,15 @@ def decode(
     sample_rate_hz: int | None = None,
     mono: bool = False,
     spool: Path | None = None,
+    track: int | None = None,
     limits: LimitSettings,
 ) -> Decoded:
     """Decode the sound of a file.
 
     sample_rate_hz: resample to this rate; None keeps the recording's own. mono: the mean of all channels. spool: a file
     to write the samples to (raw float32); the Audio is then a read-only memory map of it, and the caller removes the
-    file. Without it long sound is mapped from a nameless file in the scratch folder.
+    file. Without it long sound is mapped from a nameless file in the scratch folder. track: which of its sound tracks,
+    0 the first (`audiomill.audio.remux.tracks` lists them); None: the one that FFmpeg calls best.
 
     A recording that was cut off, or is damaged in places, is decoded as far as it goes, with a flaw that says so:
     `cut_off`, `damaged_in_places`, `wrong_length_in_header`.
@@ -64,13 +66,14 @@ def decode(
     Raises BadInput (`empty_file`, `not_a_recording`, `damaged_recording`, `no_sound_track`, `unsupported_codec`,
     `undecodable_sound`, `wav_header_cut`, `wav_zero_sample_rate`, `wav_zero_channels`, `too_many_chunks`,
     `sample_rate_out_of_range`, `not_finite`, `no_samples`, `implausible_length`, `needs_too_much_memory`,
-    `decoding_takes_too_long`, `decoder_crashed`), LimitExceeded (`recording_too_large`, `recording_too_long`),
-    StorageUnavailable when the machine cannot read the file or write the samples, OperatorError, FileNotFoundError.
+    `decoding_takes_too_long`, `decoder_crashed`, `no_such_track`), LimitExceeded (`recording_too_large`,
+    `recording_too_long`), StorageUnavailable when the machine cannot read the file or write the samples, OperatorError,
+    FileNotFoundError.
     """
     most_bytes = int(
         limits.max_seconds * (sample_rate_hz or _LOUDEST_FORM_HZ) * (1 if mono else _LOUDEST_FORM_CHANNELS) * 4
     )
-    order = Order(sample_rate_hz, mono, limits.max_seconds, most_bytes)
+    order = Order(sample_rate_hz, mono, limits.max_seconds, most_bytes, track)
     with path.open("rb") as file:
         check_size(file, limits)
         try:

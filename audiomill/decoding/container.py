@@ -95,9 +95,12 @@ class _Reader:
         return self._position
 
 
-def sound_track(container: av.container.InputContainer) -> AudioStream:
-    """The track to work on: the one FFmpeg calls best, as players do. Raises BadInput."""
-    track = container.streams.best("audio")
+def sound_track(container: av.container.InputContainer, index: int | None = None) -> AudioStream:
+    """The track to work on: that of the index, or the one FFmpeg calls best, as players do. Raises BadInput."""
+    tracks = container.streams.audio
+    if index is not None and tracks and not 0 <= index < len(tracks):
+        raise BadInput(f"There is no sound track {index + 1} in the file; it has {len(tracks)}.", code="no_such_track")
+    track = tracks[index] if index is not None and tracks else container.streams.best("audio")
     if isinstance(track, AudioStream) and track.codec_context is not None and track.codec_context.name in _DECODERS:
         for other in container.streams:
             other.discard = Discard.all if other is not track else Discard.default

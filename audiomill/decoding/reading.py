@@ -63,6 +63,7 @@ class Order:
     mono: bool
     max_seconds: float
     most_bytes: int
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class _Decoding:
 
     def __init__(self, container: InputContainer, file: BinaryIO, order: Order) -> None:
         self._container = container
-        self._track: AudioStream = sound_track(container)
+        self._track: AudioStream = sound_track(container, order.track)
         self._file = file
         self._size = file.seek(0, 2)
         self._max_seconds = order.max_seconds

@@ -120,6 +120,11 @@ def test_of_five_sound_tracks_the_chosen_one_is_replaced_and_the_others_stay(tmp
     found = tracks(source, limits=LIMITS)
     assert [track.language for track in found.sound] == ["eng", "fra", "deu", "ita", "por"]
     assert [track.default for track in found.sound] == [False, False, True, False, False]
+    for number in range(5):
+        heard = decode(source, track=number, limits=LIMITS).audio
+        assert pitch_hz(heard) == pytest.approx(300 + 200 * number, abs=10)
+    with pytest.raises(BadInput, match="no sound track 6"):
+        decode(source, track=5, limits=LIMITS)
     _, out = remuxed(source)
     assert {track.language for track in tracks(out, limits=LIMITS).sound} == {"eng", "fra", "spa", "ita", "por"}
     _, out = remuxed(source, replaced=1)

@@ -116,6 +116,19 @@ def test_nothing_is_read_without_a_key(server: str, address: str, key: str | Non
         assert raw.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
+@pytest.mark.parametrize("address", ["/v1/jobs", "/v1/objects/x"])
+def test_what_is_announced_as_too_large_is_not_waited_for(client: httpx.Client, address: str) -> None:
+    """The answer is there before a byte of the body was sent."""
+    url = urlsplit(str(client.base_url))
+    method = "PUT" if "objects" in address else "POST"
+    with socket.create_connection((url.hostname, url.port), timeout=15) as raw:
+        raw.sendall(
+            f"{method} {address} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"Authorization: {client.headers['Authorization']}\r\nContent-Length: {10**12}\r\n\r\n".encode()
+        )
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize("size_bytes", [True, 5.0, "5", 5.5, None])
 def test_a_size_is_a_whole_number(client: httpx.Client, size_bytes: object) -> None:
     refused = client.post("/v1/uploads", json={"filename": "a.wav", "size_bytes": size_bytes})

@@ -165,12 +165,14 @@ class TestTheProcess:
         assert (done.stdout, done.returncode) == (b"all refused", 0), done.stderr.decode()
 
     def test_it_dies_with_the_one_who_started_it(self, tmp_path):
+        """Also one that cannot look whether anybody is there: stopped here, at work on a large file otherwise."""
         program = (
             "import os, signal\n"
             "from audiomill.audio.decoders import decoders\n"
             "pool = decoders()\n"
             "pool._idle.append(pool._taken(fresh=True))\n"
             "print(pool.pids()[0], flush=True)\n"
+            "os.kill(pool.pids()[0], signal.SIGSTOP)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -179,6 +181,7 @@ class TestTheProcess:
             if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return
             time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
         raise AssertionError("it lives on")
 
     def test_one_that_was_stopped_is_ended_and_the_file_is_read_by_another(self, tmp_path, pool, monkeypatch):

@@ -62,6 +62,8 @@ class Client:
                 if self.wait_for.exists():
                     break
                 threading.Event().wait(0.01)
+            else:
+                raise AssertionError("what was complete is not there while another job goes on")
         return "complete"
 
     def job(self, job_id):

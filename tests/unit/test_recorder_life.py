@@ -134,7 +134,7 @@ def test_waiting_for_cores_is_no_hang(database: Database, quick: Settings, claim
             with budget.take(1):
                 taken.set()
 
-        taker = threading.Thread(target=take)
+        taker = threading.Thread(target=take, daemon=True)
         taker.start()
         time.sleep(4 * quick.lease.stall_seconds)
         assert not lost(recorder)

@@ -28,9 +28,9 @@ from api.uploads.endpoints import router as uploads
 from audiomill.accounts.key_check import KeyCheck
 from audiomill.database.connection import Database, listening_url
 from audiomill.database.reading import Reader
-from audiomill.jobs.events import EventView, events_after
-from audiomill.jobs.following import JobFeed
-from audiomill.jobs.listening import JobListener
+from audiomill.jobs.events.following import JobFeed
+from audiomill.jobs.events.listening import JobListener
+from audiomill.jobs.events.replay import EventView, events_after
 from audiomill.settings import Settings, get_settings
 from audiomill.storage.factory import open_store
 

@@ -21,7 +21,7 @@ from audiomill.accounts.keys import Principal
 from audiomill.database.connection import Database
 from audiomill.database.reading import Reader
 from audiomill.errors import NotFound
-from audiomill.jobs.following import CONCURRENT_READS, JobFeed
+from audiomill.jobs.events.following import CONCURRENT_READS, JobFeed
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 

@@ -10,7 +10,6 @@ from dagster import (
     AssetsDefinition,
     DynamicPartitionsDefinition,
     Nothing,
-    OpDefinition,
     PreviewWarning,
     graph_asset,
 )
@@ -18,6 +17,7 @@ from dagster import (
 from audiomill.catalogue.stages import Stage
 from ops.claim import STEPS, claim_op
 from ops.close import CHECK_NAME, close_op, failed_share_op
+from ops.work import work_op
 
 FINDING = (
     "A partition is a batch. Its jobs: `audiomill jobs list --batch <partition>`; a run's: `audiomill jobs list --run "
@@ -35,9 +35,7 @@ def partitions_name(stage: Stage) -> str:
     return f"{stage.product.removesuffix('s')}_batches"
 
 
-def batch_product(
-    stage: Stage, work: OpDefinition, *, description: str, code_version: str, kinds: set[str]
-) -> AssetsDefinition:
+def batch_product(stage: Stage, *, description: str, code_version: str, kinds: set[str]) -> AssetsDefinition:
     """The asset of a stage: `claim_batch → work_batch → close_batch`, and the check `failed_share`.
 
     code_version: raised when the same input would come out differently; without it the run id would take its place.
@@ -69,7 +67,7 @@ def batch_product(
     def product(recordings):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a composition, not a function
         claim_step, work_step, close_step = STEPS
         batch_id = claim_op(stage.name).alias(claim_step)(recordings)
-        closed = close_op(stage.name).alias(close_step)(work.alias(work_step)(batch_id))
+        closed = close_op(stage.name).alias(close_step)(work_op(stage.name).alias(work_step)(batch_id))
         share = failed_share_op(stage).alias(CHECK_NAME)(closed)
         return {"result": closed, check.get_python_identifier(): share}
 

@@ -18,7 +18,7 @@ from dagster import (
 from audiomill.database.connection import Database
 from audiomill.errors import NotFound
 from audiomill.formats import media_type_of
-from audiomill.jobs.tables import FinishedTranscript, finished_transcripts
+from audiomill.jobs.daily import FinishedTranscript, finished_transcripts
 from audiomill.scratch import run_scratch
 from audiomill.storage.keys import table_key
 from audiomill.storage.store import ObjectStore

@@ -30,11 +30,11 @@ import psutil
 from audiomill.accounts.keys import create_key
 from audiomill.accounts.workspaces import ensure_workspace
 from audiomill.catalogue.engines import AvailabilityReport
-from audiomill.cli.supervision import api_options
 from audiomill.database.connection import Database
 from audiomill.database.embedded import ensure_server
 from audiomill.database.migrate import upgrade
 from audiomill.jobs.availability import report
+from audiomill.platform.supervision import api_options
 from audiomill.settings import Settings
 
 CLIENTS = 20

@@ -18,10 +18,13 @@ from typing import Any, cast
 
 from audiomill.audio.decode import decode
 from audiomill.catalogue.engines import EngineEntry
-from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
 from audiomill.catalogue.stages import Task
-from audiomill.engines.protocols import Engine, SpeechToText, TextToSpeech
+from audiomill.catalogue.synthesize import SynthesizeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
+from audiomill.engines.protocol import Engine
 from audiomill.engines.registry import build
+from audiomill.engines.speech_to_text.protocol import SpeechToText
+from audiomill.engines.text_to_speech.protocol import TextToSpeech
 from audiomill.settings import LimitSettings, Settings
 
 Tell = Callable[[int], None]

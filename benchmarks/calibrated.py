@@ -11,10 +11,10 @@ from pathlib import Path
 
 from audiomill.audio import Audio
 from audiomill.catalogue.engines import EngineEntry
-from audiomill.catalogue.parameters import TranscribeParameters
 from audiomill.catalogue.stages import ResourceClass
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.errors import AudiomillError
 from audiomill.transcripts import Segment, Transcript, Word
 

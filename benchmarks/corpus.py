@@ -11,10 +11,10 @@ from pathlib import Path
 
 from audiomill.audio import Audio
 from audiomill.audio.encode import encode
-from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
-from audiomill.engines.protocols import Speech
+from audiomill.engines.text_to_speech.espeak import Espeak
+from audiomill.engines.text_to_speech.protocol import Speech
 
 CLIP_SECONDS = 5.0
 WORDS_PER_TEXT = 13

@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session
 from audiomill.database.connection import Database
 from audiomill.database.embedded import ensure_server
 from audiomill.database.migrate import upgrade
-from audiomill.jobs import retirement
-from audiomill.jobs.batching import form_batches
-from audiomill.jobs.inbox_entries import recent_entries
+from audiomill.inbox.entries import recent_entries
+from audiomill.jobs.batches import retirement
+from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import list_jobs
 from audiomill.settings import Settings
 from benchmarks import filling

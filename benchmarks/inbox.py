@@ -18,7 +18,7 @@ from audiomill.database.connection import Database
 from audiomill.database.embedded import ensure_server
 from audiomill.database.migrate import upgrade
 from audiomill.database.tables import InboxEntry
-from audiomill.jobs.inbox import take_page
+from audiomill.inbox.sweep import take_page
 from audiomill.settings import Settings
 from audiomill.storage import ObjectInfo, open_store
 from benchmarks.processor_time import adopt_orphans, cpu_seconds

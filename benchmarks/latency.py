@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from audiomill.cli.client import ApiClient
+from audiomill.client.api import ApiClient
 from benchmarks.figures import LatencyFigures, latency_figures, steps_between
 from benchmarks.running import RunningPlatform
 

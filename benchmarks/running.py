@@ -15,10 +15,10 @@ import httpx
 from sqlalchemy import Row, text
 
 from audiomill.accounts.keys import create_key
-from audiomill.cli.platform import DEFAULT_WORKSPACE, Platform
-from audiomill.cli.processes import free_ports
 from audiomill.database.connection import Database
 from audiomill.operators.key import bearer
+from audiomill.platform.lifecycle import DEFAULT_WORKSPACE, Platform
+from audiomill.platform.processes import free_ports
 from audiomill.settings import Settings
 from audiomill.storage.factory import open_store
 from audiomill.storage.store import ObjectStore

@@ -1,1 +1,1 @@
-"""The steps of a run: claim a batch, work it off (one file per stage), close it."""
+"""The steps of a run: claim a batch, work it off, close it. What that is: audiomill/milling and audiomill/stages."""

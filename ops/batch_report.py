@@ -15,7 +15,7 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from audiomill.errors import NotFound
 from audiomill.formats import media_type_of
-from audiomill.jobs.manifests import ManifestJob
+from audiomill.jobs.batches.manifests import ManifestJob
 from audiomill.jobs.queries import BatchRow, BatchView
 from audiomill.settings import Settings
 from audiomill.storage.keys import batch_key

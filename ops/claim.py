@@ -6,9 +6,9 @@ from dagster import DagsterRun, Failure, In, MetadataValue, Nothing, OpDefinitio
 
 from audiomill.database.retrying import persistently
 from audiomill.errors import LeaseRefused
-from audiomill.jobs import leases
-from audiomill.jobs.leases import Claim, Origin
-from audiomill.jobs.workers import this_worker
+from audiomill.jobs.batches import leases
+from audiomill.jobs.batches.leases import Claim, Origin
+from audiomill.jobs.batches.workers import this_worker
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
 

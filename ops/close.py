@@ -15,12 +15,12 @@ from dagster import (
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.stages import Stage
-from audiomill.jobs.manifests import ManifestJob, batch_manifest
+from audiomill.jobs.batches.manifests import ManifestJob, batch_manifest
 from audiomill.jobs.queries import BatchRow, BatchView, batch_jobs, get_batch
+from audiomill.milling.writer import BatchWriter
 from ops.batch_report import failed_by_us, failed_share, figures, job_table, links, nothing_came_through
 from ops.claim import lease_of
 from ops.discretion import discreet
-from ops.recorder import Recorder
 from resources import DatabaseResource, SettingsResource, StoreResource
 
 CHECK_NAME = "failed_share"
@@ -53,8 +53,8 @@ def close_op(stage: str) -> OpDefinition:
             return get_batch(session, batch_id), batch_jobs(session, batch_id), batch_manifest(session, batch_id)
 
         # The heartbeat goes on until the batch is given up: many jobs, or a slow store, take longer than a lease lives.
-        with Recorder(database.get(), claim, config) as recorder:
-            batch, rows, manifest = recorder.persistently(read)
+        with BatchWriter(database.get(), claim, config) as writer:
+            batch, rows, manifest = writer.persistently(read)
             # Before the lease goes: when the store is away the run fails, and the batch is given up by recovery.
             # The table last: with hundreds of lines, what stands below it is not found.
             report = {
@@ -63,7 +63,7 @@ def close_op(stage: str) -> OpDefinition:
                 **links(store.get(), batch, rows, manifest, config),
                 "table": job_table(rows),
             }
-            recorder.close()
+            writer.close()
         if (why := nothing_came_through(rows)) is not None:
             # The batch is closed, so recovery has nothing to do with this failure. A partition is materialised when
             # there is something of it.

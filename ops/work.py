@@ -1,8 +1,6 @@
 """The `work` op, one for every stage: loads the batch's engine once and streams the batch through it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from dagster import OpDefinition, OpExecutionContext, Out, op
@@ -10,20 +8,19 @@ from dagster import OpDefinition, OpExecutionContext, Out, op
 from audiomill.audio import Envelope, contact_sheet
 from audiomill.audio.decoders import decoders
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.engines.protocols import Engine
-from audiomill.errors import LeaseLost, NotFound, OperatorError, StorageUnavailable
+from audiomill.errors import LeaseLost, OperatorError, StorageUnavailable
 from audiomill.formats import media_type_of
-from audiomill.jobs.leases import Claim
-from audiomill.receipts import SigningKey, signing_key
+from audiomill.jobs.batches.leases import Claim
+from audiomill.milling.bench import Bench
+from audiomill.milling.stream import why_given_back, work_off
+from audiomill.milling.writer import BatchWriter
+from audiomill.receipts import signing_key
 from audiomill.scratch import run_scratch, sweep
-from audiomill.settings import Settings
+from audiomill.stages import STAGE_WORK
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
 from ops.claim import lease_of
 from ops.discretion import discreet
-from ops.prepared import StageWork
-from ops.recorder import Recorder
-from ops.stream import why_given_back, work_off
 from resources import DatabaseResource, EnginesResource, SettingsResource, StoreResource
 
 PICTURE = "waveforms.png"
@@ -34,29 +31,7 @@ REPORT_OLDER_THAN_SECONDS = 600.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What a stage works with."""
-
-    engine: Engine
-    store: ObjectStore
-    key: SigningKey
-    settings: Settings
-    recorder: Recorder
-
-    def known(self, artifact_key: str) -> bytes | None:
-        """The stored result of an earlier job of the same making."""
-        artifact = self.recorder.find_artifact(artifact_key)
-        if artifact is None:
-            return None
-        try:
-            return self.store.get_bytes(artifact.object_key)
-        except NotFound:
-            log.warning("artifact is gone from the store and is made again", artifact=artifact_key)
-            return None
-
-
-def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefinition:
+def work_op(stage: str) -> OpDefinition:
     """The op that works a batch of `stage` off. It returns the batch id."""
 
     @op(
@@ -81,18 +56,18 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
             if any(item.kind == "audio" for item in claim.items):
                 decoders().begin()  # while the engine is loaded: the first file needs both
             resource_class = cast("ResourceClass", claim.resource_class)
-            with Recorder(database.get(), claim, config) as recorder:
+            with BatchWriter(database.get(), claim, config) as writer:
                 try:
                     with (
                         run_scratch(config.data_dir, context.run_id) as scratch,
                         engines.use(claim.engine, claim.model, resource_class) as engine,
                     ):
-                        bench = Bench(engine, objects, signing_key(config), config, recorder)
+                        bench = Bench(engine, objects, signing_key(config), config, writer)
                         pictures = work_off(
                             claim,
-                            make(bench),
+                            STAGE_WORK[stage](bench),
                             engine,
-                            recorder,
+                            writer,
                             scratch,
                             only_this=lambda error: _is_about_one_item(error, objects),
                         )
@@ -101,7 +76,7 @@ def work_op(stage: str, make: Callable[[Bench], StageWork[Any, Any]]) -> OpDefin
                     raise
                 except BaseException as error:
                     # Whatever it was, it is no fault of the items that are open. Harmless when that was done before.
-                    recorder.give_back(why_given_back(error))
+                    writer.give_back(why_given_back(error))
                     raise
         context.log.info("%d items were worked on.", len(claim.items))
         return batch_id

@@ -14,7 +14,7 @@ from typing import Any, Final
 import dagster._grpc.server
 import structlog
 
-from audiomill.jobs.waiting import process_stops
+from audiomill.jobs.batches.waiting import process_stops
 from resources.asking_to_end import ForkingContext
 
 log = structlog.get_logger(__name__)

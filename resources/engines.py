@@ -11,7 +11,7 @@ from audiomill.catalogue.stages import ResourceClass
 from audiomill.database.connection import Database
 from audiomill.engines import registry
 from audiomill.engines.lifetime import Models
-from audiomill.engines.protocols import Engine
+from audiomill.engines.protocol import Engine
 from audiomill.jobs.availability import report_when_due
 from resources.settings import SettingsResource
 

@@ -9,8 +9,8 @@ from assets.batch_products import partitions_name
 from assets.jobs import RESOURCE_CLASS_TAG, batch_jobs, job_name
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
-from audiomill.jobs.batching import StartableBatch, anything_queued, form_batches, mark_requested, startable
-from audiomill.jobs.waiting import listening
+from audiomill.jobs.batches.forming import StartableBatch, anything_queued, form_batches, mark_requested, startable
+from audiomill.jobs.batches.waiting import listening
 from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource

@@ -10,7 +10,7 @@ from dagster import (
     RunsFilter,
 )
 
-from audiomill.jobs.workers import end, worker_of
+from audiomill.jobs.batches.workers import end, worker_of
 
 LIVE = [
     DagsterRunStatus.NOT_STARTED,

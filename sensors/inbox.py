@@ -1,6 +1,6 @@
 """The inbox: what is dropped into it becomes jobs. A local one is listened to; any is swept at intervals.
 
-Here is when one looks, and where; what becomes of an object is `audiomill/jobs/inbox.py`'s.
+Here is when one looks, and where; what becomes of an object is `audiomill/inbox/sweep.py`'s.
 """
 
 import time
@@ -13,9 +13,9 @@ from threading import Lock
 from dagster import DefaultSensorStatus, SensorEvaluationContext, SensorResult, sensor
 
 from audiomill.database.connection import Database
-from audiomill.jobs.inbox import InboxTally, take_keys, take_page
-from audiomill.jobs.inbox_watch import InboxWatch, watch_inbox
-from audiomill.jobs.waiting import asked_to_stop
+from audiomill.inbox.sweep import InboxTally, take_keys, take_page
+from audiomill.inbox.watch import InboxWatch, watch_inbox
+from audiomill.jobs.batches.waiting import asked_to_stop
 from audiomill.settings import Settings
 from audiomill.storage.store import ObjectStore
 from ops.discretion import discreet

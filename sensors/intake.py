@@ -14,7 +14,7 @@ from dagster import (
 )
 
 from assets.recordings import recordings
-from audiomill.jobs import tables
+from audiomill.jobs import daily
 from ops.discretion import discreet
 from resources import DatabaseResource
 
@@ -36,13 +36,13 @@ def intake(context: SensorEvaluationContext, database: DatabaseResource) -> Sens
     """
     seen = json.loads(context.cursor)["newest"] if context.cursor else None
     with database.get().session() as session:
-        newest = tables.newest_recording(session)
+        newest = daily.newest_recording(session)
         if newest is None or newest == seen:
             return SkipReason("Nothing came in.")
         today = datetime.now(UTC).date()
-        first = max(tables.day_of_recording(seen or newest), today - timedelta(days=MOST_DAYS))
+        first = max(daily.day_of_recording(seen or newest), today - timedelta(days=MOST_DAYS))
         days = [first + timedelta(days=number) for number in range((today - first).days + 1)]
-        counted = [(day, tables.intake_of(session, day)) for day in days]
+        counted = [(day, daily.intake_of(session, day)) for day in days]
     for day, count in counted:
         if count.recordings:
             context.instance.report_runless_asset_event(

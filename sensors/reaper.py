@@ -22,9 +22,9 @@ from dagster import (
 
 from audiomill.database.connection import Database
 from audiomill.faults import told_with_causes
-from audiomill.jobs import recovery
+from audiomill.jobs.batches import recovery
+from audiomill.jobs.batches.workers import Worker, end, fate_of, forget, left_notes
 from audiomill.jobs.queries import owning_runs
-from audiomill.jobs.workers import Worker, end, fate_of, forget, left_notes
 from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource

@@ -20,7 +20,7 @@ from dagster import (
 from assets.batch_products import partitions_name
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
-from audiomill.jobs import retirement as retired_batches
+from audiomill.jobs.batches import retirement as retired_batches
 from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource

@@ -9,8 +9,8 @@ from dagster import (
     run_status_sensor,
 )
 
-from audiomill.jobs import recovery
-from audiomill.jobs.workers import fate_of, forget
+from audiomill.jobs.batches import recovery
+from audiomill.jobs.batches.workers import fate_of, forget
 from ops.claim import asked_for
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource

@@ -13,7 +13,7 @@ from api.jobs.schemas import JobEvent
 from api.jobs.streams import while_allowed
 from api.routes import KeyedRoute
 from audiomill.errors import BadRequest
-from audiomill.jobs.following import Topic
+from audiomill.jobs.events.following import Topic
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 

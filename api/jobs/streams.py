@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import contextmanager, suppress
 
 from audiomill.errors import DatabaseUnavailable, QuotaExceeded, Unauthorized
-from audiomill.jobs.events import EventView
+from audiomill.jobs.events.replay import EventView
 
 KEY_CHECK_SECONDS = 3.0
 """How often a stream asks. The answer is known for a second, whatever the number of streams of a key."""

@@ -1,32 +1,16 @@
-"""The capabilities: what can be ordered. A job's capability says its parameters, its input and its chain of stages."""
+"""The capabilities by name: what can be ordered, and the check of an order's parameters. Each is said in its file."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
-from audiomill.catalogue.parameters import Parameters, SynthesizeParameters, TranscribeParameters
+from audiomill.catalogue.capability import Capability
+from audiomill.catalogue.parameters import Parameters
+from audiomill.catalogue.synthesize import SYNTHESIZE
+from audiomill.catalogue.transcribe import TRANSCRIBE
 from audiomill.errors import BadRequest
 
-
-@dataclass(frozen=True)
-class Capability:
-    """One thing that can be ordered. `stages` are worked off in order; each is a work item of its own."""
-
-    name: str
-    summary: str
-    input_kind: Literal["audio", "text"]
-    parameters: type[Parameters]
-    stages: tuple[str, ...]
-
-
-CAPABILITIES: dict[str, Capability] = {
-    capability.name: capability
-    for capability in (
-        Capability("transcribe", "Speech to text with word times", "audio", TranscribeParameters, ("transcribe",)),
-        Capability("synthesize", "Text to speech", "text", SynthesizeParameters, ("synthesize",)),
-    )
-}
+CAPABILITIES: dict[str, Capability] = {capability.name: capability for capability in (TRANSCRIBE, SYNTHESIZE)}
 
 
 def capability(name: str) -> Capability:

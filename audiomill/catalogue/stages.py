@@ -1,4 +1,4 @@
-"""The stages: kinds of work. Each has one op (ops/<stage>.py) and one asset (assets/<product>.py)."""
+"""The stages: kinds of work. Each has a folder (audiomill/stages/<stage>) and one asset (assets/<product>.py)."""
 
 from dataclasses import dataclass
 from typing import Literal

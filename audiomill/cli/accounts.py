@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, out, show_table
 from audiomill.cli.database import open_database
-from audiomill.cli.installation import current_settings, require_installation
+from audiomill.console import SentenceGroup, err, out, show_table
+from audiomill.platform.installation import current_settings, require_installation
 from audiomill.settings import get_settings
 
 keys_app = typer.Typer(cls=SentenceGroup, help="API keys.", no_args_is_help=True)

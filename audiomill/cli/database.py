@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, fail, out
+from audiomill.console import SentenceGroup, err, fail, out
 from audiomill.settings import get_settings
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def open_database(*, upgraded: bool = True, may_make: bool = False) -> Iterator[
     Where the embedded server does not run, it is started for the command and stopped after it, under the start lock,
     so that no platform adopts it meanwhile.
     """
-    from audiomill.cli.installation import require_installation  # noqa: PLC0415 - as below
-    from audiomill.cli.processes import StartLock  # noqa: PLC0415 - SQLAlchemy and psutil: not for --help
     from audiomill.database.checking import check_own_database  # noqa: PLC0415 - as above
     from audiomill.database.connection import Database  # noqa: PLC0415 - as above
     from audiomill.database.embedded import running_server, uses_embedded  # noqa: PLC0415 - as above
     from audiomill.database.migrate import upgrade  # noqa: PLC0415 - as above
     from audiomill.errors import ConfigurationError  # noqa: PLC0415 - as above
+    from audiomill.platform.installation import require_installation  # noqa: PLC0415 - as below
+    from audiomill.platform.processes import StartLock  # noqa: PLC0415 - SQLAlchemy and psutil: not for --help
 
     settings = get_settings()
     if uses_embedded(settings):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audiomill.cli.console import err, fail, out, printable, show_table
 from audiomill.cli.up import WATCH_SECONDS, stop_requests
+from audiomill.console import err, fail, out, printable, show_table
 from audiomill.data_dir import running_platform
 from audiomill.formats import RECEIPT_SUFFIX, is_receipt
 from audiomill.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from audiomill.cli.client import ApiClient
+    from audiomill.client.api import ApiClient
 
 TEXT = (
     "Good morning and welcome. This text was spoken by a computer, and then another part of the same computer "
@@ -53,9 +53,9 @@ def demo(
 
     Where a platform runs already, that one is used, and left running.
     """
-    from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
-    from audiomill.cli.submitting import files_of  # noqa: PLC0415 - as above
+    from audiomill.client.submitting import files_of  # noqa: PLC0415 - as above
     from audiomill.operators.key import login_url  # noqa: PLC0415 - as above
+    from audiomill.platform.lifecycle import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
 
     paths = files_of(files) if files else []
     if running_platform(get_settings().data_dir) is not None:
@@ -91,7 +91,7 @@ def demo(
 
 def _beside(paths: list[Path], recipe: str, output: Path, text: str) -> None:
     """The demo on the platform that runs: nothing is started, so nothing is stopped."""
-    from audiomill.cli.installation import current_settings, place  # noqa: PLC0415 - as above
+    from audiomill.platform.installation import current_settings, place  # noqa: PLC0415 - as above
 
     err.print(f"A platform runs already: the demo uses it. {place()}", markup=False)
     settings = current_settings()
@@ -106,7 +106,7 @@ def _wait_until_ready(settings: Settings) -> None:
     """It may have been started a moment ago, in another terminal."""
     import httpx  # noqa: PLC0415 - as above
 
-    from audiomill.cli.platform import READY_SECONDS  # noqa: PLC0415 - as above
+    from audiomill.platform.lifecycle import READY_SECONDS  # noqa: PLC0415 - as above
 
     deadline = time.monotonic() + READY_SECONDS
     while True:
@@ -122,7 +122,7 @@ def _wait_until_ready(settings: Settings) -> None:
 
 def _own_settings() -> Settings:
     """The settings with free ports, so that a demo never meets another platform."""
-    from audiomill.cli.processes import free_ports  # noqa: PLC0415 - psutil: not for --help
+    from audiomill.platform.processes import free_ports  # noqa: PLC0415 - psutil: not for --help
 
     names = ("AUDIOMILL_API__PORT", "AUDIOMILL_DAGSTER__PORT")
     for name, port in zip(names, free_ports(len(names)), strict=True):
@@ -144,7 +144,7 @@ def _weights_note(settings: Settings) -> str | None:
 
 
 def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text: str) -> list[Outcome]:
-    from audiomill.cli.client import ApiClient  # noqa: PLC0415 - as above
+    from audiomill.client.api import ApiClient  # noqa: PLC0415 - as above
 
     with ApiClient(settings.api_url, _new_key(settings)) as client:
         if paths:
@@ -176,8 +176,8 @@ def _process(
     output: Path,
 ) -> list[Outcome]:
     """Order, follow, fetch and verify."""
-    from audiomill.cli.journal import Journal  # noqa: PLC0415 - as above
-    from audiomill.cli.submitting import folder_names, follow_all, send_and_order  # noqa: PLC0415 - as above
+    from audiomill.client.journal import Journal  # noqa: PLC0415 - as above
+    from audiomill.client.submitting import folder_names, follow_all, send_and_order  # noqa: PLC0415 - as above
 
     # A demo orders each time it is run: its journal is of this run only.
     place = settings.data_dir / "submissions" / f"demo-{os.getpid()}.jsonl"
@@ -198,8 +198,8 @@ def _process(
 
 def _fetched(client: "ApiClient", job: dict[str, Any] | None, folder: Path) -> str | None:
     """Fetch and verify a job's outputs; returns what is wrong, or None."""
-    from audiomill.cli.submitting import download_outputs  # noqa: PLC0415 - as above
     from audiomill.cli.verify import pairs_in, trusted_keys, verdicts  # noqa: PLC0415 - as above
+    from audiomill.client.submitting import download_outputs  # noqa: PLC0415 - as above
 
     if job is None or job["state"] != "complete":
         return str(job["failure_reason"] or f"It is {job['state']}.") if job else "It was not ordered."
@@ -251,8 +251,8 @@ def _taken(job: dict[str, Any]) -> str:
 
 def _new_key(settings: Settings) -> str:
     from audiomill.accounts.keys import create_key  # noqa: PLC0415 - as above
-    from audiomill.cli.platform import DEFAULT_WORKSPACE  # noqa: PLC0415 - as above
     from audiomill.database.connection import Database  # noqa: PLC0415 - as above
+    from audiomill.platform.lifecycle import DEFAULT_WORKSPACE  # noqa: PLC0415 - as above
 
     database = Database.from_settings(settings)
     try:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, fail, out, printable, show_table
 from audiomill.cli.database import open_database
-from audiomill.cli.installation import place
+from audiomill.console import SentenceGroup, err, fail, out, printable, show_table
 from audiomill.data_dir import is_used
 from audiomill.errors import AudiomillError
+from audiomill.platform.installation import place
 from audiomill.settings import get_settings
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, show_table
 from audiomill.cli.database import open_database
+from audiomill.console import SentenceGroup, show_table
 
 inbox_app = typer.Typer(cls=SentenceGroup, help="The inbox.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ def list_entries(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many, newest first.")] = 50,
 ) -> None:
     """The newest entries with their outcome and reason."""
-    from audiomill.jobs.inbox_entries import recent_entries  # noqa: PLC0415 - SQLAlchemy: not for --help
+    from audiomill.inbox.entries import recent_entries  # noqa: PLC0415 - SQLAlchemy: not for --help
 
     with open_database() as database, database.session() as session:
         entries = recent_entries(session, outcome="rejected" if rejected else None, limit=limit)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, out, printable, show_table
 from audiomill.cli.database import open_database
-from audiomill.cli.installation import current_settings
+from audiomill.console import SentenceGroup, err, out, printable, show_table
+from audiomill.platform.installation import current_settings
 
 if TYPE_CHECKING:
     from audiomill.jobs.queries import JobView
@@ -109,7 +109,7 @@ def cancel(job_ids: Annotated[list[str], typer.Argument(help="Jobs to cancel.")]
 def watch(job_id: JobId) -> None:
     """What happened and happens to a job, until it ends. Ends with 1 if the job does not complete."""
     from audiomill.jobs import queries  # noqa: PLC0415 - as above
-    from audiomill.jobs.events import events_after  # noqa: PLC0415 - as above
+    from audiomill.jobs.events.replay import events_after  # noqa: PLC0415 - as above
 
     seq, state = 0, ""
     with open_database() as database:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from audiomill.cli import accounts, database, demo, engines, inbox, jobs, models, retention, submit, up, verify
-from audiomill.cli.console import SentenceGroup, err, out
-from audiomill.cli.installation import place
-from audiomill.cli.supervision import MARK
+from audiomill.console import SentenceGroup, err, out
 from audiomill.errors import ConfigurationError
+from audiomill.platform.installation import place
+from audiomill.platform.supervision import MARK
 
 
 class MainGroup(SentenceGroup):

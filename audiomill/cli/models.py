@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audiomill.cli.console import SentenceGroup, err, out, show_table
+from audiomill.console import SentenceGroup, err, out, show_table
 from audiomill.errors import EngineUnavailable
 from audiomill.settings import Settings, get_settings
 

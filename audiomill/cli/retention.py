@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli.console import out, show_table
 from audiomill.cli.database import open_database
+from audiomill.console import out, show_table
 from audiomill.settings import get_settings
 
 

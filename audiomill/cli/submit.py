@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from audiomill.cli.console import err, fail, out, show_table
-from audiomill.cli.installation import current_settings
+from audiomill.console import err, fail, out, show_table
+from audiomill.platform.installation import current_settings
 from audiomill.settings import get_settings
 
 INTERRUPTED = 130
@@ -59,9 +59,9 @@ def submit(
     key: ApiKey = None,
 ) -> None:
     """Send files to the API and order a recipe for each. Repeat it after a crash: nothing is ordered twice."""
-    from audiomill.cli.client import ApiClient  # noqa: PLC0415 - httpx: not for --help
-    from audiomill.cli.journal import Journal, journal_path  # noqa: PLC0415 - as above
-    from audiomill.cli.submitting import files_of, send_and_order  # noqa: PLC0415 - as above
+    from audiomill.client.api import ApiClient  # noqa: PLC0415 - httpx: not for --help
+    from audiomill.client.journal import Journal, journal_path  # noqa: PLC0415 - as above
+    from audiomill.client.submitting import files_of, send_and_order  # noqa: PLC0415 - as above
 
     parameters = parameters_of(param or [])
     base_url, key = connection(api, key)
@@ -88,7 +88,7 @@ def submit(
 
 
 def _finish(client: Any, ordered: list[Any], download: Path | None) -> bool:  # noqa: ANN401 - imported late
-    from audiomill.cli.submitting import download_outputs, folder_names, follow_all  # noqa: PLC0415 - as above
+    from audiomill.client.submitting import download_outputs, folder_names, follow_all  # noqa: PLC0415 - as above
 
     names = folder_names([each.path for each in ordered])
     places = {each.job_id: name for each, name in zip(ordered, names, strict=True) if each.job_id}

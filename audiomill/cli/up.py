@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli.console import err, fail, out, show_table
-from audiomill.cli.installation import place
+from audiomill.console import err, fail, out, show_table
 from audiomill.data_dir import OURS, is_used, running_platform
+from audiomill.platform.installation import place
 from audiomill.settings import get_settings
 
 WATCH_SECONDS = 2.0
@@ -37,9 +37,9 @@ def stop_requests() -> Iterator[threading.Event]:
 
 def up() -> None:
     """Start the platform: database, code server, Dagster's daemon and webserver, the API. Ctrl-C stops all of it."""
-    from audiomill.cli.platform import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
     from audiomill.errors import AudiomillError  # noqa: PLC0415 - as above
     from audiomill.operators.key import login_url  # noqa: PLC0415 - as above
+    from audiomill.platform.lifecycle import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
 
     settings = get_settings()
     platform = Platform(settings, tell=err.print)
@@ -73,8 +73,8 @@ def purge(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
     """Delete the data directory: database, recordings, results, keys. Refuses while a platform runs."""
     import shutil  # noqa: PLC0415 - only here
 
-    from audiomill.cli.processes import StartLock, end_leftovers  # noqa: PLC0415 - as above
     from audiomill.database.embedded import running_server, uses_embedded  # noqa: PLC0415 - as above
+    from audiomill.platform.processes import StartLock, end_leftovers  # noqa: PLC0415 - as above
 
     settings = get_settings()
     data_dir = settings.data_dir.resolve()
@@ -103,8 +103,8 @@ def purge(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
 
 def status() -> None:
     """Show which data directory is meant, under which addresses its platform runs, and that platform's programs."""
-    from audiomill.cli.readiness import program_states  # noqa: PLC0415 - as above
-    from audiomill.cli.sockets import supervisor_socket  # noqa: PLC0415 - as above
+    from audiomill.platform.readiness import program_states  # noqa: PLC0415 - as above
+    from audiomill.platform.sockets import supervisor_socket  # noqa: PLC0415 - as above
 
     settings = get_settings()
     out.print(place(), markup=False)

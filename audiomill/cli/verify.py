@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from audiomill.cli.console import fail, out, show_table
+from audiomill.console import fail, out, show_table
 from audiomill.formats import RECEIPT_SUFFIX, is_receipt
 from audiomill.settings import get_settings
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from audiomill.catalogue.engines import EngineEntry
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.engines.protocols import Engine
+from audiomill.engines.protocol import Engine
 from audiomill.engines.registry import build
 from audiomill.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import cast
 from audiomill.catalogue.engines import ENGINES, AvailabilityReport, EngineEntry
 from audiomill.catalogue.stages import Task
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.protocols import Availability, Engine
+from audiomill.engines.protocol import Availability, Engine
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import Settings
 

@@ -14,8 +14,10 @@ from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.engines import AvailabilityReport
-from audiomill.catalogue.parameters import Parameters, SynthesizeParameters, TranscribeParameters
+from audiomill.catalogue.parameters import Parameters
 from audiomill.catalogue.stages import ResourceClass, Task
+from audiomill.catalogue.synthesize import SynthesizeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability
 from audiomill.errors import EngineUnavailable

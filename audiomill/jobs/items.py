@@ -1,4 +1,4 @@
-"""Moves of work items that leases and recovery share. What a run does with an item is in work.py."""
+"""Moves of work items that leases and recovery share. What a run does with an item is in batches/working.py."""
 
 from collections.abc import Collection
 from typing import Literal

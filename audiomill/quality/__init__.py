@@ -1,11 +1,8 @@
-"""The checks that every output passes before it may be delivered. Pure functions of sounds and texts.
+"""Checks that every output passes before it may be delivered: what a check says, and the measures that stages share.
 
-`check.py` says which checks reject and which warn.
+`check.py` says which checks reject and which warn. A stage's own checks are in its folder (audiomill/stages).
 """
 
 from audiomill.quality.check import REJECTING, Check, require
-from audiomill.quality.language import guessed_language
-from audiomill.quality.speech import judge_speech
-from audiomill.quality.transcripts import judge_transcript
 
-__all__ = ["REJECTING", "Check", "guessed_language", "judge_speech", "judge_transcript", "require"]
+__all__ = ["REJECTING", "Check", "require"]

@@ -1,6 +1,6 @@
 """Results that no job refers to any more, some days after their last use.
 
-Recall notes each use (`Artifact.used_at`, jobs/work.py: `find_artifact`) before it reads, so a result that a run is
+Recall notes each use (`Artifact.used_at`, `working.find_artifact`) before it reads, so a result that a run is
 about to refer to is young. Row and object go under the row's lock: a recall waits, finds nothing, and makes it anew.
 """
 

@@ -165,7 +165,7 @@ def test_too_many_connections_are_told_so(narrow: str, monkeypatch: pytest.Monke
 
 def test_the_platform_serves_so() -> None:
     """The options that `audiomill up` gives are ones that uvicorn knows."""
-    from audiomill.cli.supervision import api_options
+    from audiomill.platform.supervision import api_options
     from audiomill.settings import Settings
 
     options = dict(

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from audiomill.audio import resampled
-from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
+from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.storage.keys import INBOX
 from tests.e2e.conftest import WORKSPACE, recording
 from tests.fakes.recordings import BROKEN, GOOD, encoded, mp3, pcm16, video, wav

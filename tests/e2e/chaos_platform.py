@@ -23,14 +23,14 @@ import psutil
 import psycopg
 
 from audiomill.accounts.keys import create_key
-from audiomill.cli.processes import free_ports, platform_processes
-from audiomill.cli.readiness import program_states
-from audiomill.cli.sockets import supervisor_socket
 from audiomill.database.connection import Database
 from audiomill.database.embedded import data_directory, running_server
 from audiomill.errors import OperatorError
-from audiomill.jobs.submission import InputObject, NewJob, submit
-from audiomill.jobs.workers import Worker
+from audiomill.jobs.batches.workers import Worker
+from audiomill.jobs.orders import InputObject, NewJob, submit
+from audiomill.platform.processes import free_ports, platform_processes
+from audiomill.platform.readiness import program_states
+from audiomill.platform.sockets import supervisor_socket
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.factory import open_store

@@ -22,11 +22,11 @@ import httpx
 import psutil
 import pytest
 
-from audiomill.cli.processes import free_ports, platform_processes
 from audiomill.database.connection import Database
+from audiomill.jobs.orders import InputObject, NewJob, submit
 from audiomill.jobs.queries import JobView, get_job
-from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.operators.key import bearer
+from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.factory import open_store

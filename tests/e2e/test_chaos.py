@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from audiomill.cli.processes import platform_processes
 from audiomill.engines.cores import CoreBudget
+from audiomill.platform.processes import platform_processes
 from tests.e2e.chaos_faults import schedule
 from tests.e2e.chaos_platform import Chaotic, chaotic_platform, outputs_and_events
 from tests.e2e.conftest import wait_until

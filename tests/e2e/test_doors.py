@@ -12,9 +12,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from audiomill.cli.processes import platform_processes
-from audiomill.cli.sockets import code_server_socket, supervisor_socket
 from audiomill.operators.key import login_url, operator_key
+from audiomill.platform.processes import platform_processes
+from audiomill.platform.sockets import code_server_socket, supervisor_socket
 from tests.fakes.another_user import as_nobody
 
 pytestmark = [pytest.mark.e2e]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from audiomill.cli.processes import free_ports, platform_processes
 from audiomill.data_dir import running_platform
 from audiomill.database.embedded import running_server
+from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.settings import Settings
 from tests.e2e.conftest import wait_until
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from audiomill.audio import encode, resampled
-from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
+from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.jobs.queries import JobView
 from audiomill.receipts import public_keys, verify
 from audiomill.storage.keys import INBOX

@@ -14,11 +14,11 @@ import httpx
 import psutil
 import pytest
 
-from audiomill.cli.processes import free_ports, platform_processes
-from audiomill.cli.readiness import program_states
-from audiomill.cli.sockets import supervisor_socket
 from audiomill.database.embedded import running_server
 from audiomill.operators.key import bearer
+from audiomill.platform.processes import free_ports, platform_processes
+from audiomill.platform.readiness import program_states
+from audiomill.platform.sockets import supervisor_socket
 from audiomill.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from audiomill.audio import Audio
 from audiomill.database.connection import Database
-from audiomill.engines.protocols import Usage
+from audiomill.engines.protocol import Usage
 from audiomill.formats import RECEIPT_SUFFIX, media_type_of
 from audiomill.jobs.queries import BatchRow, get_batch, get_job
 from audiomill.storage import ObjectStore
@@ -217,7 +217,7 @@ def test_no_customers_content_reaches_dagster(
     result = materialise(batch_id)
     assert result.success
     with database.session() as session:
-        from audiomill.jobs.batching import form_batches
+        from audiomill.jobs.batches.forming import form_batches
 
         (second,) = form_batches(session, order.settings)
     again = materialise(second)

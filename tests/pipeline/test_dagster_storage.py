@@ -15,8 +15,8 @@ from dagster._core.instance.ref import InstanceRef
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from sqlalchemy import event, text
 
-from audiomill.cli.instance import DATABASE_VARIABLE, dagster_yaml, database_variable, write_instance
 from audiomill.database.connection import dagster_database_url
+from audiomill.platform.instance import DATABASE_VARIABLE, dagster_yaml, database_variable, write_instance
 from audiomill.settings import DagsterSettings, Settings
 from resources.dagster_pool import KEPT_CONNECTIONS, MOST_CONNECTIONS, dispose_pools
 from resources.dagster_storage import PooledPostgresStorage

@@ -139,7 +139,7 @@ def test_a_job_of_the_reaper_that_breaks(
     def refuse(*_: object, **__: object) -> None:
         raise BadRequest(f"The object {SECRET!r} cannot be used.", code="bad_key")
 
-    monkeypatch.setattr("audiomill.jobs.recovery.unstarted", refuse)
+    monkeypatch.setattr("audiomill.jobs.batches.recovery.unstarted", refuse)
     assert "never_came broke" in str(Sensor(definitions, instance, "reaper").tick().skip_message)
     said = capfd.readouterr()
     told = said.out + said.err + caplog.text

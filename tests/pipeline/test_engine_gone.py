@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
 from audiomill.errors import ConfigurationError, EngineUnavailable
-from audiomill.jobs.batching import form_batches
+from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings
 from tests.fakes.orders import rested

@@ -5,7 +5,7 @@ import threading
 import psutil
 import pytest
 
-from audiomill.jobs.batching import form_batches
+from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import get_job
 from tests.fakes import hostile
 from tests.fakes.recordings import mp3, pcm16, tone, wav

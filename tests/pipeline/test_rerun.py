@@ -8,10 +8,10 @@ from sqlalchemy import select, text
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Output
-from audiomill.jobs import leases, recovery
+from audiomill.jobs.batches import leases, recovery
+from audiomill.jobs.batches.workers import Fate
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.queries import get_batch
-from audiomill.jobs.workers import Fate
 from audiomill.settings import Settings
 from tests.pipeline.conftest import WORKSPACE, Materialise, Order, states
 from tests.pipeline.reconstructed import transcripts_cpu

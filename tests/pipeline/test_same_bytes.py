@@ -12,13 +12,13 @@ from sqlalchemy import func, select
 
 from audiomill.accounts.workspaces import ensure_workspace
 from audiomill.audio import decode, encode, resampled
-from audiomill.catalogue.parameters import SynthesizeParameters
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Workspace
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
-from audiomill.engines.pocketsphinx import Pocketsphinx
 from audiomill.engines.registry import available
+from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
+from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.jobs.availability import report
 from audiomill.settings import LimitSettings, Settings, get_settings
 from audiomill.storage import ObjectStore

@@ -25,8 +25,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
-from audiomill.jobs import leases, recovery, work
-from audiomill.jobs.batching import form_batches
+from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings, get_settings
 from ops.claim import asked_for
@@ -435,7 +435,7 @@ def test_a_run_whose_worker_lives_is_not_ended_after_the_clock_was_set(
 WORKER = """
 import sys, time
 from pathlib import Path
-from audiomill.jobs.workers import CallNotes, this_worker
+from audiomill.jobs.batches.workers import CallNotes, this_worker
 from audiomill.settings import Settings
 notes = CallNotes(Settings(data_dir=Path(sys.argv[1])), sys.argv[2])
 notes.open()
@@ -463,7 +463,7 @@ def at_work(
             claim = leases.claim(
                 session, batch_id=batch_id, stage="transcribe", run_id=run_id, settings=settings, worker=worker
             )
-            work.begin(session, claim, ids)
+            working.begin(session, claim, ids)
         yield process, run_id
     finally:
         process.kill()

@@ -15,10 +15,10 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from sqlalchemy import text
 
 from audiomill.database.connection import Database
-from audiomill.jobs import recovery
 from audiomill.jobs.availability import table
-from audiomill.jobs.batching import startable
-from audiomill.jobs.workers import Fate
+from audiomill.jobs.batches import recovery
+from audiomill.jobs.batches.forming import startable
+from audiomill.jobs.batches.workers import Fate
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from tests.fakes.orders import rested

@@ -13,11 +13,11 @@ from dagster import DagsterInstance, Definitions
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from sqlalchemy import text
 
-from audiomill.cli.instance import dagster_yaml
-from audiomill.cli.supervision import programs
 from audiomill.database.connection import Database
-from audiomill.jobs import waiting
-from audiomill.jobs.waiting import APPLICATION_NAME, stop_mark
+from audiomill.jobs.batches import waiting
+from audiomill.jobs.batches.waiting import APPLICATION_NAME, stop_mark
+from audiomill.platform.instance import dagster_yaml
+from audiomill.platform.supervision import programs
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from sensors.inbox import close_watches
@@ -295,7 +295,7 @@ def test_what_is_still_written_is_taken_when_it_lies_still(
 ) -> None:
     inbox = watched(ticks, folder)
     # The event says that it lies still, the store that it does not yet.
-    monkeypatch.setattr("audiomill.jobs.inbox_watch.STILL_MARGIN_SECONDS", -1.5)
+    monkeypatch.setattr("audiomill.inbox.watch.STILL_MARGIN_SECONDS", -1.5)
     monkeypatch.setattr(get_settings().inbox, "settle_seconds", 1.5)
     drop(folder, "growing.wav")
     said = []
@@ -321,7 +321,7 @@ def test_an_inbox_that_cannot_be_watched_is_swept(
     def no_watches(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("audiomill.jobs.inbox_watch.FolderWatch", no_watches)
+    monkeypatch.setattr("audiomill.inbox.watch.FolderWatch", no_watches)
     drop(folder, "swept.wav")
     with structlog.testing.capture_logs() as logs:
         assert (Sensor(ticks.definitions, ticks.instance, "inbox").tick().skip_message or "").startswith("1 submitted")

@@ -8,13 +8,13 @@ from sqlalchemy import text
 
 from audiomill.database.connection import Database
 from audiomill.errors import OperatorError, StorageUnavailable
-from audiomill.jobs import recovery
-from audiomill.jobs.batching import form_batches
-from audiomill.jobs.leases import ClaimedItem
+from audiomill.jobs.batches import recovery
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.queries import get_batch, get_job
 from audiomill.settings import Settings
+from audiomill.stages.transcribe.work import Transcribing
 from audiomill.storage.local import LocalStore
-from ops.transcribe import Transcribing
 from tests.fakes.orders import rested
 from tests.pipeline.conftest import Materialise, Order, states
 

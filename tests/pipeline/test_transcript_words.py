@@ -89,7 +89,7 @@ def test_it_is_written_in_row_groups_and_read_in_pages(
     order: Order, materialise: Materialise, tables: Tables, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assets.transcript_words.ROW_GROUP", 2)
-    from audiomill.jobs import tables as domain
+    from audiomill.jobs import daily as domain
 
     page = domain.finished_transcripts
     monkeypatch.setattr(

@@ -17,8 +17,8 @@ from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.server import DagsterApiServer
 
-from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, write_instance
-from audiomill.cli.supervision import MARK, programs
+from audiomill.platform.instance import DATABASE_VARIABLE, database_variable, write_instance
+from audiomill.platform.supervision import MARK, programs
 from audiomill.settings import DagsterSettings, Settings
 from resources.code_server import WarmApiServer
 

@@ -17,14 +17,14 @@ from audiomill.cli.main import app
 from audiomill.database.connection import Database
 from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.errors import NotFound, QuotaExceeded
-from audiomill.jobs import leases, work
-from audiomill.jobs.batching import form_batches
+from audiomill.inbox.entries import recent_entries
+from audiomill.inbox.sweep import take_page
+from audiomill.jobs.batches import leases, working
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.cancellation import cancel_job
-from audiomill.jobs.inbox import take_page
-from audiomill.jobs.inbox_entries import recent_entries
 from audiomill.jobs.inputs import create_upload
-from audiomill.jobs.leases import Claim
-from audiomill.jobs.submission import InputObject, NewJob
+from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.sweeping import Ground
 from audiomill.settings import Settings, get_settings
@@ -93,8 +93,8 @@ def claimed(database: Database, settings: Settings) -> list[Claim]:
 def complete(database: Database, claim: Claim) -> None:
     for item in claim.items:
         with database.session() as session:
-            if work.begin(session, claim, [item.id]):
-                work.complete(session, claim, item.id, result(item, claim))
+            if working.begin(session, claim, [item.id]):
+                working.complete(session, claim, item.id, result(item, claim))
     with database.session() as session:
         leases.close(session, claim)
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from audiomill.cli import client as client_module
-from audiomill.cli.client import ApiClient
+from audiomill.client import api as client_module
+from audiomill.client.api import ApiClient
 from audiomill.errors import CustomerError, NotFound, OperatorError, Unauthorized
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from audiomill.cli.console import show_table
 from audiomill.cli.main import app
 from audiomill.cli.submit import parameters_of
-from audiomill.cli.submitting import files_of, folder_names
 from audiomill.cli.verify import pairs_in, verdicts
+from audiomill.client.submitting import files_of, folder_names
+from audiomill.console import show_table
 from audiomill.errors import BadRequest
 from audiomill.receipts.keys import public_keys
 from audiomill.settings import Settings, get_settings

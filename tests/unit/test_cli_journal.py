@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audiomill.cli.journal import Journal, fingerprint, journal_path
-from audiomill.cli.submitting import send_and_order
+from audiomill.client.journal import Journal, fingerprint, journal_path
+from audiomill.client.submitting import send_and_order
 from audiomill.errors import BadRequest, Conflict, CustomerError, OperatorError
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, workspace_yaml, write_instance
-from audiomill.cli.processes import StartLock, end_leftovers, free_ports, platform_processes, require_free_port
-from audiomill.cli.sockets import code_server_socket, socket_folder, supervisor_socket
-from audiomill.cli.supervision import MARK, configuration, program_environment, programs
 from audiomill.errors import ConfigurationError
+from audiomill.platform.instance import DATABASE_VARIABLE, database_variable, workspace_yaml, write_instance
+from audiomill.platform.processes import StartLock, end_leftovers, free_ports, platform_processes, require_free_port
+from audiomill.platform.sockets import code_server_socket, socket_folder, supervisor_socket
+from audiomill.platform.supervision import MARK, configuration, program_environment, programs
 from audiomill.settings import Settings
 from tests.fakes.another_user import as_nobody
 
@@ -103,7 +103,7 @@ def test_start_lock_names_its_holder_and_is_freed(tmp_path):
 
 def test_start_lock_of_a_killed_process_is_free(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from audiomill.cli.processes import StartLock\n"
+        "import sys, time; from pathlib import Path; from audiomill.platform.processes import StartLock\n"
         "StartLock(Path(sys.argv[1])).acquire('up'); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:

@@ -10,11 +10,11 @@ import pytest
 import typer
 
 from audiomill.cli import submit
-from audiomill.cli.submitting import Ordered, in_threads
+from audiomill.client.submitting import Ordered, in_threads
 
 WAITING = """
 import sys, threading
-from audiomill.cli.submitting import in_threads
+from audiomill.client.submitting import in_threads
 def work(_):
     print("working", flush=True)
     threading.Event().wait()
@@ -87,7 +87,7 @@ def test_what_is_complete_is_fetched_as_it_comes(tmp_path):
 
 
 def test_stopped_says_what_goes_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("audiomill.cli.submitting.FOLLOW_THREADS", 1)
+    monkeypatch.setattr("audiomill.client.submitting.FOLLOW_THREADS", 1)
     with pytest.raises(typer.Exit) as ended:
         submit._finish(Client(None), ORDERED, tmp_path)
     assert ended.value.exit_code == 130

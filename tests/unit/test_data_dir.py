@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from audiomill import data_dir as module
 from audiomill.cli.main import app
-from audiomill.cli.platform import Platform
-from audiomill.cli.processes import StartLock
 from audiomill.data_dir import default_data_dir, make_private, running_platform
 from audiomill.errors import ConfigurationError
+from audiomill.platform.lifecycle import Platform
+from audiomill.platform.processes import StartLock
 from audiomill.settings import Settings, get_settings
 from tests.fakes.another_user import as_nobody
 

@@ -9,12 +9,12 @@ import threading
 import numpy as np
 import pytest
 
-from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.catalogue.speaking import least_seconds
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak, choose_voice, chunks
-from audiomill.engines.espeak_library import voices
-from audiomill.engines.protocols import Speech
+from audiomill.engines.text_to_speech.espeak import Espeak, choose_voice, chunks
+from audiomill.engines.text_to_speech.espeak_library import voices
+from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.errors import BadInput, EngineUnavailable, LimitExceeded
 
 TEXTS = ("The cat sat on the mat.", "Is it really raining in Berlin today?", "99 bottles of beer.")
@@ -58,7 +58,7 @@ def test_the_same_bytes_whatever_was_spoken_before(engine):
 def test_the_same_bytes_in_another_process(engine, tmp_path):
     code = (
         "import sys, hashlib, numpy as np; from pathlib import Path\n"
-        "from audiomill.engines.espeak import Espeak; from audiomill.engines.cores import CoreBudget\n"
+        "from audiomill.engines.text_to_speech.espeak import Espeak; from audiomill.engines.cores import CoreBudget\n"
         "from audiomill.catalogue.parameters import SynthesizeParameters\n"
         "engine = Espeak(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]) / 'c', 1))\n"
         "speech = engine.synthesize([sys.argv[2]], SynthesizeParameters())[0]\n"

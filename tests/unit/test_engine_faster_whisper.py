@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from audiomill.audio import Audio
-from audiomill.catalogue.parameters import TranscribeParameters
-from audiomill.engines import faster_whisper
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.faster_whisper import SEED, FasterWhisper
 from audiomill.engines.model_store import ModelStore
+from audiomill.engines.speech_to_text import faster_whisper
+from audiomill.engines.speech_to_text.faster_whisper import SEED, FasterWhisper
 from audiomill.engines.voice_activity import Span, pieces
 from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
 from audiomill.transcripts import Transcript

@@ -6,7 +6,7 @@ import pytest
 
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
-from audiomill.engines.pocketsphinx import Pocketsphinx
+from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
 
 
 def model(folder: Path, **files: bytes) -> Path:

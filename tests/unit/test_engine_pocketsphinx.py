@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from audiomill.audio import Audio, decode, resampled
-from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
-from audiomill.engines import pocketsphinx_worker as worker
+from audiomill.catalogue.synthesize import SynthesizeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
-from audiomill.engines.pocketsphinx import LONGEST_UTTERANCE_SECONDS, Pocketsphinx
+from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
+from audiomill.engines.speech_to_text.pocketsphinx import LONGEST_UTTERANCE_SECONDS, Pocketsphinx
+from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
 from audiomill.settings import LimitSettings
 from audiomill.transcripts import Transcript
@@ -71,7 +72,8 @@ def test_one_decoder_forgets_what_it_decoded(sentences, tmp_path):
     """The guard itself, in this process: without the reset in `decode` these differ."""
     pcm = [(audio.samples[0] * 32768).astype("<i2").tobytes() for audio in sentences]
     code = (
-        "import sys, pickle; from pathlib import Path; from audiomill.engines import pocketsphinx_worker as worker\n"
+        "import sys, pickle; from pathlib import Path\n"
+        "from audiomill.engines.speech_to_text import pocketsphinx_worker as worker\n"
         "worker.start(Path(sys.argv[1]), 1); pcm = pickle.load(sys.stdin.buffer)\n"
         "first = [worker.decode(one) for one in pcm]\n"
         "assert [worker.decode(one) for one in reversed(pcm)] == first[::-1]\n"
@@ -193,7 +195,7 @@ def test_what_progress_raises_ends_the_call(engine, sentences):
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from audiomill.engines.pocketsphinx import Pocketsphinx, worker\n"
+        "from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx, worker\n"
         "from audiomill.engines.cores import CoreBudget\n"
         "engine = Pocketsphinx(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]), 1))\n"
         "print(engine._running_pool().submit(worker.ready).result(), flush=True); time.sleep(600)"
@@ -255,7 +257,7 @@ def test_workers_do_not_import_the_main_module(tmp_path):
     script.write_text(
         "import sys; from pathlib import Path\n"
         "print('imported', flush=True)\n"
-        "from audiomill.engines.pocketsphinx import Pocketsphinx, worker\n"
+        "from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx, worker\n"
         "from audiomill.engines.cores import CoreBudget\n"
         "engine = Pocketsphinx(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]) / 'c', 1))\n"
         "engine._running_pool().submit(worker.ready).result()\n"

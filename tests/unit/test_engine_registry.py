@@ -11,7 +11,7 @@ import pytest
 from audiomill.catalogue.engines import EngineEntry
 from audiomill.engines import lifetime
 from audiomill.engines.lifetime import Models
-from audiomill.engines.protocols import Availability, EngineIdentity, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Usage
 from audiomill.engines.registry import available, build, core_budget, entry_named, licence_refusal
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import EngineSettings, Settings

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ops.engine_time import EngineTime
+from audiomill.milling.engine_time import EngineTime
 
 
 class Clock:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import text
 
 from api.logs import set_up_logging
-from audiomill.catalogue.parameters import TranscribeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.database.connection import Database
 from audiomill.errors import BadInput, EngineFailed, NotFound, StorageUnavailable
 from audiomill.faults import told, told_with_causes

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from audiomill.errors import BadInput
+from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.inputs import store_text, text_input
-from audiomill.jobs.leases import ClaimedItem
+from audiomill.milling.fetching import fetch_input
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.local import LocalStore
-from ops.fetching import fetch_input
 
 
 @pytest.fixture

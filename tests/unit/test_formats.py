@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from audiomill.audio import SoundFormat
-from audiomill.catalogue.parameters import SpeechFormat, TranscriptFormat
+from audiomill.catalogue.synthesize import SpeechFormat
+from audiomill.catalogue.transcribe import TranscriptFormat
 from audiomill.formats import MEDIA_TYPES, RECEIPT_SUFFIX, UNKNOWN, is_receipt, media_type_of, sizes_shown
 from audiomill.storage.local import LocalStore
 from audiomill.transcripts.formats import FORMATS

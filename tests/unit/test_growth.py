@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
-from audiomill.jobs import recovery, retirement
-from audiomill.jobs.batching import startable
-from audiomill.jobs.inbox_entries import recent_entries
+from audiomill.inbox.entries import recent_entries
+from audiomill.jobs.batches import recovery, retirement
+from audiomill.jobs.batches.forming import startable
 from audiomill.jobs.queries import batch_jobs, list_jobs, owning_runs
 from audiomill.settings import Settings
 from benchmarks import filling

@@ -14,8 +14,8 @@ from sqlalchemy import select
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Job, Recording
-from audiomill.jobs import inbox
-from audiomill.jobs.inbox import take_keys, take_page
+from audiomill.inbox import sweep as inbox
+from audiomill.inbox.sweep import take_keys, take_page
 from audiomill.settings import Settings
 from audiomill.storage.local import LocalStore
 from tests.fakes.orders import prepare, wipe

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from audiomill.catalogue.engines import AvailabilityReport
-from audiomill.catalogue.parameters import TranscribeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.database.connection import Database
 from audiomill.errors import EngineUnavailable
 from audiomill.jobs.availability import choose, forget, report, report_when_due, table, worker_name, workers

@@ -13,12 +13,12 @@ from sqlalchemy import event, select, text
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, EngineSpeed, WorkItem
 from audiomill.errors import Conflict
-from audiomill.jobs import leases, work
-from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.batches import leases, working
+from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
-from audiomill.jobs.gathering import gather
+from audiomill.jobs.batches.gathering import gather
 from audiomill.jobs.speeds import Speeds
-from audiomill.jobs.submission import InputObject, NewJob
+from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 from tests.fakes.reading import rows_read
@@ -413,10 +413,10 @@ def test_a_batch_that_was_worked_off_tells_how_fast_its_engine_is(database: Data
     (batch_id,) = form(database, settings)
     with database.session() as session:
         claim = leases.claim(session, batch_id=batch_id, stage="transcribe", run_id="run", settings=settings)
-        work.begin(session, claim, [item.id for item in claim.items])
+        working.begin(session, claim, [item.id for item in claim.items])
         for item in claim.items[:2]:
-            work.complete(session, claim, item.id, replace(result(item, claim), processing_seconds=0.25))
-        work.complete(session, claim, claim.items[2].id, replace(result(claim.items[2], claim), processing_seconds=0.0))
+            working.complete(session, claim, item.id, replace(result(item, claim), processing_seconds=0.25))
+        working.complete(session, claim, claim.items[2].id, replace(result(claim.items[2], claim), processing_seconds=0.0))
     for _ in range(2):  # sent again: it counts once
         with database.session() as session:
             leases.close(session, claim)

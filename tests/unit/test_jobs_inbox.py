@@ -25,9 +25,9 @@ from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.database.tables import EngineAvailability, Job, Recording
 from audiomill.errors import BadRequest, StorageUnavailable
 from audiomill.jobs import inbox_entries, inbox_orders
-from audiomill.jobs.inbox import InboxTally, take_keys, take_page
-from audiomill.jobs.inbox_entries import Note, recent_entries
-from audiomill.jobs.submission import NewJob, Submitted
+from audiomill.inbox.sweep import InboxTally, take_keys, take_page
+from audiomill.inbox.entries import Note, recent_entries
+from audiomill.jobs.orders import NewJob, Submitted
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectStore, Page, local_files
@@ -301,7 +301,7 @@ def test_several_takers_at_once_take_each_object_once(
 def test_a_page_ends_early_when_it_has_read_enough_and_goes_on_there(
     database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audiomill.jobs.inbox.MOST_READ_BYTES", 25)
+    monkeypatch.setattr("audiomill.inbox.sweep.MOST_READ_BYTES", 25)
     for name in ("a", "b", "c", "d"):
         inbox.put_bytes(f"inbox/acme/transcribe/{name}.wav", name.encode() * 10)
     inbox.put_bytes("inbox/acme/transcribe/c.wav", b"c" * 40)  # larger than the bound: read alone
@@ -580,7 +580,7 @@ def test_what_was_refused_and_is_dropped_again_with_the_same_bytes_is_read_once(
     def refuse(*_: object, **__: object) -> None:
         raise BadRequest("No.")
 
-    monkeypatch.setattr("audiomill.jobs.inbox_orders.submit", refuse)
+    monkeypatch.setattr("audiomill.inbox.orders.submit", refuse)
     for _ in range(2):
         inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
         assert [tally.rejected for tally in sweep(database, inbox, config)] == [1]

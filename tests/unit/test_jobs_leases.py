@@ -11,13 +11,13 @@ from sqlalchemy import select, text
 from audiomill.database.connection import Database
 from audiomill.database.tables import Job, Output, Recording, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
-from audiomill.jobs import leases, recovery, work
-from audiomill.jobs.batching import form_batches, mark_requested
+from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches.forming import form_batches, mark_requested
 from audiomill.jobs.cancellation import cancel_job
-from audiomill.jobs.events import events_after
-from audiomill.jobs.leases import Claim
+from audiomill.jobs.events.replay import events_after
+from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.queries import get_batch, get_job, list_jobs
-from audiomill.jobs.retirement import mark_retired, retirable
+from audiomill.jobs.batches.retirement import mark_retired, retirable
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 
@@ -44,8 +44,8 @@ def claimed(database: Database, settings: Settings, batch_id: str, run: str = "r
 
 def finish(database: Database, claim: Claim, index: int) -> bool:
     with database.session() as session:
-        work.begin(session, claim, [claim.items[index].id])
-        return work.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
+        working.begin(session, claim, [claim.items[index].id])
+        return working.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
 
 
 def lapse(database: Database) -> None:
@@ -108,10 +108,10 @@ def test_a_run_that_lost_its_lease_can_write_nothing(database: Database, setting
     claimed(database, settings, batch_id, "run-2")
     item = first.items[0].id
     writes = (
-        lambda session: work.begin(session, first, [item]),
-        lambda session: work.progressed(session, first, item, 0.5),
-        lambda session: work.complete(session, first, item, result(first.items[0], first)),
-        lambda session: work.fail_item(session, first, item, BadInput("no")),
+        lambda session: working.begin(session, first, [item]),
+        lambda session: working.progressed(session, first, item, 0.5),
+        lambda session: working.complete(session, first, item, result(first.items[0], first)),
+        lambda session: working.fail_item(session, first, item, BadInput("no")),
         lambda session: leases.heartbeat(session, first, settings),
         lambda session: leases.close(session, first),
     )
@@ -125,7 +125,7 @@ def test_an_item_completes_once_with_outputs_and_events(database: Database, sett
     claim = claimed(database, settings, batch_of(database, settings, 1))
     assert finish(database, claim, 0)
     with database.session() as session:
-        assert work.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
+        assert working.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
         job = get_job(session, "acme", claim.items[0].job_id)
         events = events_after(session, workspace_id="acme", job_id=job.id, seq=0)
         assert {output.name: output.sha256 for output in job.outputs}["transcript.txt"] == "1" * 64
@@ -136,14 +136,14 @@ def test_an_item_completes_once_with_outputs_and_events(database: Database, sett
 def test_a_cancelled_job_is_dropped_and_its_late_result_too(database: Database, settings: Settings) -> None:
     claim = claimed(database, settings, batch_of(database, settings, 2))
     with database.session() as session:
-        work.begin(session, claim, [claim.items[0].id])
+        working.begin(session, claim, [claim.items[0].id])
     for item in claim.items:
         with database.session() as session:
             assert cancel_job(session, workspace_id="acme", job_id=item.job_id).state == "cancelled"
             assert cancel_job(session, workspace_id="acme", job_id=item.job_id).state == "cancelled"
     with database.session() as session:
-        assert not work.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
-        assert work.begin(session, claim, [claim.items[1].id]) == {}
+        assert not working.complete(session, claim, claim.items[0].id, result(claim.items[0], claim))
+        assert working.begin(session, claim, [claim.items[1].id]) == {}
         assert session.scalars(select(Output)).all() == []
 
 
@@ -157,11 +157,11 @@ def test_a_finished_job_cannot_be_cancelled(database: Database, settings: Settin
 def test_cancelling_and_completing_at_once_end_in_one_of_them(database: Database, settings: Settings) -> None:
     claim = claimed(database, settings, batch_of(database, settings, 30))
     with database.session() as session:
-        work.begin(session, claim, [item.id for item in claim.items])
+        working.begin(session, claim, [item.id for item in claim.items])
 
     def complete(index: int) -> bool:
         with database.session() as session:
-            return work.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
+            return working.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
 
     def cancel(index: int) -> bool:
         try:
@@ -182,8 +182,8 @@ def test_a_closed_batch_run_again_retries_what_failed_and_only_that(database: Da
     claim = claimed(database, settings, batch_id)
     finish(database, claim, 0)
     with database.session() as session:
-        work.begin(session, claim, [item.id for item in claim.items[1:]])
-        work.fail_item(session, claim, claim.items[1].id, BadInput("broken", code="damaged_recording"))
+        working.begin(session, claim, [item.id for item in claim.items[1:]])
+        working.fail_item(session, claim, claim.items[1].id, BadInput("broken", code="damaged_recording"))
         cancel_job(session, workspace_id="acme", job_id=claim.items[2].job_id)
         leases.close(session, claim)
     again = claimed(database, settings, batch_id, "run-2")
@@ -228,7 +228,7 @@ def test_a_completion_that_is_sent_again_was_not_cancelled(database: Database, s
     done, cancelled = claim.items
     assert finish(database, claim, 0)
     with database.session() as session:
-        assert work.complete(session, claim, done.id, result(done, claim))
+        assert working.complete(session, claim, done.id, result(done, claim))
         cancel_job(session, workspace_id="acme", job_id=cancelled.job_id)
     assert not finish(database, claim, 1)
     with database.session() as session:
@@ -243,5 +243,5 @@ def test_what_is_known_of_a_recordings_length_stays_known(database: Database, se
     with database.session() as session:
         session.execute(text("UPDATE work_items SET state = 'running'"))
         session.execute(text("DELETE FROM outputs"))
-        assert work.complete(session, claim, item.id, replace(result(item, claim), recording_seconds=None))
+        assert working.complete(session, claim, item.id, replace(result(item, claim), recording_seconds=None))
         assert session.scalars(select(Recording.duration_seconds)).all() == [1.0]

@@ -10,12 +10,12 @@ from sqlalchemy.exc import OperationalError
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, Job, WorkItem
 from audiomill.errors import BadInput, LeaseLost, LeaseRefused
-from audiomill.jobs import leases, recovery, work
-from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
 from audiomill.jobs.handed_back import troubles
-from audiomill.jobs.leases import Claim, Origin
+from audiomill.jobs.batches.leases import Claim, Origin
 from audiomill.jobs.queries import get_batch
-from audiomill.jobs.workers import Fate
+from audiomill.jobs.batches.workers import Fate
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, rested, result, wipe
 
@@ -56,14 +56,14 @@ def claimed(database: Database, settings: Settings, batch_id: str, run: str = "r
 def begin(database: Database, claim: Claim, *indices: int) -> list[str]:
     ids = [claim.items[index].id for index in indices]
     with database.session() as session:
-        work.begin(session, claim, ids)
+        working.begin(session, claim, ids)
     return ids
 
 
 def finish(database: Database, claim: Claim, index: int) -> None:
     begin(database, claim, index)
     with database.session() as session:
-        assert work.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
+        assert working.complete(session, claim, claim.items[index].id, result(claim.items[index], claim))
 
 
 def broke(database: Database, settings: Settings, claim: Claim, fate: Fate = NOTHING_PROVEN) -> str | None:
@@ -245,10 +245,10 @@ def test_an_item_handed_back_waits_and_does_not_hold_up_the_others(database: Dat
     claim = claimed(database, settings, batch_of(database, settings, 2))
     begin(database, claim, 0, 1)
     with database.session() as session:
-        assert work.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "waits"
-        assert work.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "had_ended"
+        assert working.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "waits"
+        assert working.hand_back(session, claim, claim.items[0].id, "Ours.", settings) == "had_ended"
     with database.session() as session:
-        assert work.complete(session, claim, claim.items[1].id, result(claim.items[1], claim))
+        assert working.complete(session, claim, claim.items[1].id, result(claim.items[1], claim))
         leases.close(session, claim)
     order(database, settings, "acme", audio(1))
     with database.session() as session:
@@ -327,7 +327,7 @@ def test_a_batch_broken_run_again_and_broken_again_stops_nobody(database: Databa
         if claim.items:
             begin(database, claim, 0)
             with database.session() as session:
-                work.fail_item(session, claim, claim.items[0].id, BadInput("no"))
+                working.fail_item(session, claim, claim.items[0].id, BadInput("no"))
                 leases.close(session, claim)
         claim = claimed(database, settings, batch_id, f"again-{run}")
         broke(database, settings, claim, Fate(died=True, inside=frozenset({claim.items[0].id})))
@@ -345,7 +345,7 @@ def test_a_duplicate_of_the_run_that_was_asked_for_revives_nothing(database: Dat
     claim = claimed(database, settings, batch_id, "run-1", origin=Origin(asked_for=True))
     begin(database, claim, 0)
     with database.session() as session:
-        work.fail_item(session, claim, claim.items[0].id, BadInput("no"))
+        working.fail_item(session, claim, claim.items[0].id, BadInput("no"))
         leases.close(session, claim)
         session.execute(text("UPDATE batches SET finished_at = clock_timestamp()"))
         closed_at = get_batch(session, batch_id).finished_at
@@ -410,7 +410,7 @@ def test_begins_of_the_same_items_in_two_orders_do_not_wait_in_a_circle(database
 
     def run(number: int) -> int:
         with database.session() as session:
-            return len(work.begin(session, claim, ids if number % 2 else ids[::-1]))
+            return len(working.begin(session, claim, ids if number % 2 else ids[::-1]))
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, range(40))) == [60] * 40
@@ -437,7 +437,7 @@ def test_what_is_handed_back_for_ever_is_given_up_as_our_fault(database: Databas
         claim = claimed(database, settings, batch_id, f"run-{run}")
         (item_id,) = begin(database, claim, 0)
         with database.session() as session:
-            became.append(work.hand_back(session, claim, item_id, f"No. {run}", few))
+            became.append(working.hand_back(session, claim, item_id, f"No. {run}", few))
             leases.close(session, claim)
         with database.session() as session:
             seen += [

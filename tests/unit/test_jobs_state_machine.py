@@ -24,12 +24,12 @@ from sqlalchemy.orm import Session
 from audiomill.database.connection import Database
 from audiomill.database.tables import Job, JobEvent, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
-from audiomill.jobs import leases, recovery, work
-from audiomill.jobs.batching import form_batches, mark_requested, startable
+from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
 from audiomill.jobs.cancellation import cancel_job
-from audiomill.jobs.leases import Claim
+from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.states import BATCH_MOVES, FINISHED, ITEM_MOVES, JOB_MOVES
-from audiomill.jobs.workers import Fate
+from audiomill.jobs.batches.workers import Fate
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 
@@ -103,18 +103,18 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
             try:
                 with database.session() as session:
                     if how == "begin":
-                        work.begin(session, claim, [item.id])
+                        working.begin(session, claim, [item.id])
                     elif how == "finish":
-                        work.begin(session, claim, [item.id])
-                        work.complete(session, claim, item.id, result(item, claim))
+                        working.begin(session, claim, [item.id])
+                        working.complete(session, claim, item.id, result(item, claim))
                     elif how == "progress":
-                        work.progressed(session, claim, item.id, 0.5)
+                        working.progressed(session, claim, item.id, 0.5)
                     elif how == "hand back":
-                        work.hand_back(session, claim, item.id, "Ours.", config)
+                        working.hand_back(session, claim, item.id, "Ours.", config)
                     elif how == "fail":
-                        work.fail_item(session, claim, item.id, BadInput("broken"))
+                        working.fail_item(session, claim, item.id, BadInput("broken"))
                     else:
-                        work.complete(session, claim, item.id, result(item, claim))
+                        working.complete(session, claim, item.id, result(item, claim))
             except LeaseLost:
                 return
 

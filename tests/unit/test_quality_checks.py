@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 from audiomill.audio import Audio, decode, mono, resampled
-from audiomill.catalogue.parameters import SynthesizeParameters, TranscribeParameters
+from audiomill.catalogue.synthesize import SynthesizeParameters
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
-from audiomill.engines.pocketsphinx import Pocketsphinx
-from audiomill.engines.protocols import Speech
+from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
+from audiomill.engines.text_to_speech.espeak import Espeak
+from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.engines.voice_activity import speech_spans
 from audiomill.errors import QualityRejected
-from audiomill.quality import REJECTING, Check, guessed_language, judge_speech, judge_transcript, require
-from audiomill.quality.transcripts import confidence, looped_words
+from audiomill.quality import REJECTING, Check, require
 from audiomill.settings import LimitSettings, QualitySettings
+from audiomill.stages.synthesize.checks import judge_speech
+from audiomill.stages.transcribe.checks import confidence, judge_transcript, looped_words
+from audiomill.stages.transcribe.language import guessed_language
 from audiomill.transcripts import Segment, Transcript, Word
 from audiomill.transcripts.formats import parse_json, render
 
@@ -240,8 +243,8 @@ def test_no_false_alarm_on_real_recordings(recordings):
 
 
 def test_no_false_alarm_on_what_pocketsphinx_hears(recordings, tmp_path):
-    from audiomill.catalogue.parameters import TranscribeParameters
-    from audiomill.engines.pocketsphinx import Pocketsphinx
+    from audiomill.catalogue.transcribe import TranscribeParameters
+    from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
 
     engine = Pocketsphinx(model_store=tmp_path, budget=CoreBudget(tmp_path / "cores", 1))
     try:

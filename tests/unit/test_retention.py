@@ -18,10 +18,10 @@ from audiomill.accounts.workspaces import keep_for
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Batch, Job, JobEvent, Output, Recording, Upload, WorkItem
 from audiomill.errors import BadRequest, NotFound
-from audiomill.jobs import leases, work
-from audiomill.jobs.batching import form_batches
-from audiomill.jobs.events import events_after
-from audiomill.jobs.following import Topic
+from audiomill.jobs.batches import leases, working
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.events.replay import events_after
+from audiomill.jobs.events.following import Topic
 from audiomill.jobs.inputs import (
     create_upload,
     find_uploads,
@@ -32,8 +32,8 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.retirement import mark_retired
-from audiomill.jobs.submission import InputObject, NewJob
+from audiomill.jobs.batches.retirement import mark_retired
+from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.schedule import SWEEPS, would_free
 from audiomill.retention.sweeping import Freed, Ground, Sweep
@@ -123,9 +123,9 @@ def finished(database: Database, store: ObjectStore, settings: Settings, *, work
     with database.session() as session:
         claim = leases.claim(session, batch_id=batch_id, stage="transcribe", run_id=batch_id, settings=settings)
         (item,) = claim.items
-        work.begin(session, claim, [item.id])
+        working.begin(session, claim, [item.id])
         made = result(item, claim)
-        work.complete(session, claim, item.id, made)
+        working.complete(session, claim, item.id, made)
         leases.close(session, claim)
         store.put_bytes(made.artifact.object_key, b"words")
         for output in made.outputs:
@@ -299,13 +299,13 @@ def test_a_result_goes_when_no_job_refers_to_it_and_none_asked_for_it_lately(
     with database.session() as session:
         session.execute(text("UPDATE artifacts SET used_at = now() - interval '1000 days'"))
     with database.session() as session:
-        assert work.find_artifact(session, artifact.key) is not None  # a run is about to refer to it
+        assert working.find_artifact(session, artifact.key) is not None  # a run is about to refer to it
     assert sweep(ground, "results that no job refers to") == Freed()
     with database.session() as session:
         session.execute(text("UPDATE artifacts SET used_at = now() - interval '1000 days'"))
     assert sweep(ground, "results that no job refers to") == Freed(rows=1, objects=1, size_bytes=5)
     with database.session() as session:
-        assert work.find_artifact(session, artifact.key) is None
+        assert working.find_artifact(session, artifact.key) is None
 
 
 def test_drafts_of_crashed_writes_go(store: ObjectStore, ground: Ground, settings: Settings) -> None:

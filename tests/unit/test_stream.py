@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from audiomill.audio import Audio
-from audiomill.engines.protocols import EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import EngineIdentity, Progress, Usage
 from audiomill.errors import (
     AudiomillError,
     BadInput,
@@ -24,11 +24,11 @@ from audiomill.errors import (
     QualityRejected,
     StorageUnavailable,
 )
-from audiomill.jobs.leases import Claim, ClaimedItem
-from audiomill.jobs.work import ItemResult
-from ops.prepared import Finished, Prepared
-from ops.recorder import Recorder
-from ops.stream import work_off
+from audiomill.jobs.batches.leases import Claim, ClaimedItem
+from audiomill.jobs.batches.working import ItemResult
+from audiomill.milling.stage import Finished, Prepared
+from audiomill.milling.stream import work_off
+from audiomill.milling.writer import BatchWriter
 
 Work = Prepared[str, str]
 Do = Callable[..., Any]
@@ -70,7 +70,7 @@ class Engine:
 
 
 class Book:
-    """What a Recorder would have written."""
+    """What a BatchWriter would have written."""
 
     def __init__(self, unwanted: Sequence[str] = ()) -> None:
         self.begun: list[str] = []
@@ -170,7 +170,7 @@ def go(
     stage: Stage, book: Book, *names: str, usage: Usage | None = None, engine: Engine | None = None, scratch: Path
 ) -> list[Any]:
     used = engine or Engine(usage or Usage(group_items=4, group_seconds=3600, parallel_calls=1))
-    return work_off(claim(*names), cast("Any", stage), cast("Any", used), cast("Recorder", book), scratch)
+    return work_off(claim(*names), cast("Any", stage), cast("Any", used), cast("BatchWriter", book), scratch)
 
 
 def test_each_item_ends_by_itself_and_leaves_no_file(tmp_path: Path) -> None:
@@ -454,7 +454,7 @@ def test_suspects_are_worked_on_last_and_each_alone(tmp_path: Path) -> None:
     )
     claimed = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", items)
     engine = Engine(Usage(group_items=4, group_seconds=3600, parallel_calls=2))
-    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("Recorder", book), tmp_path)
+    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("BatchWriter", book), tmp_path)
     assert sorted(book.complete_ids) == ["a", "b", "s", "t", "u"]
     assert stage.groups[-2:] == [["s"], ["t"]]
     # Not even begun beside others.
@@ -510,7 +510,7 @@ def test_a_fault_of_ours_that_is_about_one_item_does_not_stop_the_others(tmp_pat
         claim("a", "bad", "c"),
         cast("Any", stage),
         cast("Any", engine),
-        cast("Recorder", book),
+        cast("BatchWriter", book),
         tmp_path,
         only_this=lambda error: isinstance(error, StorageUnavailable),
     )

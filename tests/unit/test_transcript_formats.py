@@ -14,7 +14,7 @@ import webvtt
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audiomill.catalogue.parameters import TranscriptFormat
+from audiomill.catalogue.transcribe import TranscriptFormat
 from audiomill.transcripts import Segment, Transcript, Word
 from audiomill.transcripts.cues import FLOOR_MS, GAP_MS, LINE_COLUMNS, MAX_MS, cues
 from audiomill.transcripts.formats import FORMATS, render

@@ -11,13 +11,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from audiomill.jobs.workers import CallNotes, Fate, Worker, end, fate_of, forget, left_notes, this_machine, this_worker
+from audiomill.jobs.batches.workers import (
+    CallNotes,
+    Fate,
+    Worker,
+    end,
+    fate_of,
+    forget,
+    left_notes,
+    this_machine,
+    this_worker,
+)
 from audiomill.settings import Settings
 
 AT_WORK = """
 import signal, sys, time
 from pathlib import Path
-from audiomill.jobs.workers import CallNotes, this_worker
+from audiomill.jobs.batches.workers import CallNotes, this_worker
 from audiomill.settings import Settings
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else signal.SIG_DFL)
 notes = CallNotes(Settings(data_dir=Path(sys.argv[1])), "run")

@@ -51,7 +51,10 @@ def upgrade() -> None:
     op.add_column(
         "batches",
         sa.Column(
-            "worker", sa.Text(), nullable=True, comment="its process: machine, process id, start (jobs/workers.py)"
+            "worker",
+            sa.Text(),
+            nullable=True,
+            comment="its process: machine, process id, start (jobs/batches/workers.py)",
         ),
     )
     # Batches that wait for another attempt were asked for under a key of an attempt's: their items find new ones.

@@ -1,0 +1,1 @@
+"""Engines of the task speech to text: the protocol, and a file per engine."""

@@ -1,0 +1,228 @@
+"""pocketsphinx as an engine: utterances of recordings out to worker processes, words back in.
+
+pocketsphinx holds the GIL, so it gets a process per core. The processes are loky's: they do not import the main module
+again, which in a Dagster run would be Dagster itself. The decoding is in pocketsphinx_worker.py.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from importlib.util import find_spec
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+from loky import ProcessPoolExecutor
+from numpy.typing import NDArray
+
+from audiomill.audio import Audio
+from audiomill.catalogue.transcribe import TranscribeParameters
+from audiomill.catalogue.stages import ResourceClass
+from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
+from audiomill.engines.cores import CoreBudget
+from audiomill.engines.model_hash import folder_sha256
+from audiomill.engines.speech_to_text.phrases import phrases
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, load_model, recogniser_samples, utterances
+from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
+from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
+
+LANGUAGES = ("en", "en-us")
+
+LONGEST_UTTERANCE_SECONDS = 20.0
+"""The decoder's memory and the size of a message to a worker (640 kB) grow with the utterance; so does what is lost
+when a pause was cut wrongly."""
+
+
+class Pocketsphinx:
+    """CMU's recogniser with its own US English model."""
+
+    sample_rate_hz = SAMPLE_RATE_HZ
+
+    def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:  # noqa: ARG002 - carries its own model
+        self._budget = budget
+        self._pool: ProcessPoolExecutor | None = None
+        self._starter: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def availability(self) -> list[Availability]:
+        """One row: there when the packages are."""
+        missing = [name for name in ("pocketsphinx", "faster_whisper") if find_spec(name) is None]
+        lacks = f"the package {missing[0]}" if missing else None
+        return [Availability(None, "cpu", available=not missing, lacks=lacks, languages=LANGUAGES)]
+
+    def load(self, model: str | None, resource_class: ResourceClass) -> None:
+        """Start the worker processes; they build their decoders while the caller goes on. Raises EngineUnavailable.
+
+        Here, meanwhile, the model that finds the utterances is loaded.
+        """
+        if model is not None:
+            raise EngineUnavailable(f"pocketsphinx has one model only, not {model!r}: leave it out.")
+        if resource_class != "cpu":
+            raise EngineUnavailable(f"pocketsphinx runs on the CPU only, not on {resource_class}.")
+        if lacks := self.availability()[0].lacks:
+            raise EngineUnavailable(f"pocketsphinx lacks {lacks}.")
+        self._running_pool()
+        load_model()
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """The package's version and the hash of the model that it carries."""
+        model_sha256 = folder_sha256(worker.model_folder())
+        return EngineIdentity("pocketsphinx", _version(), "en-us", model_sha256, languages=LANGUAGES)
+
+    @property
+    def usage(self) -> Usage:
+        """Small groups, a call per core."""
+        return Usage(group_items=2, group_seconds=60, parallel_calls=self._budget.cores)
+
+    def close(self) -> None:
+        """End the worker processes."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            starter, self._starter = self._starter, None
+        if pool is not None:
+            pool.shutdown(wait=True, kill_workers=True)
+        if starter is not None:
+            starter.shutdown()
+
+    def transcribe(
+        self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
+    ) -> list[Transcript | AudiomillError]:
+        """Transcribe US English. Raises EngineProcessDied when a worker process died; the next call gets new ones.
+
+        Only `language`, `vad` and `word_timestamps` of the parameters mean something to this engine.
+        """
+        # Any English may be tried: the order was taken, though a far accent costs words.
+        if params.language != "auto" and params.language.lower().replace("_", "-").split("-")[0] != "en":
+            return [_wrong_language(params.language) for _ in audios]
+        heard: list[list[Word]] = [[] for _ in audios]
+        failed: dict[int, AudiomillError] = {}
+        for index, span, future in self._decoded(audios, vad=params.vad):
+            offset = span.start / SAMPLE_RATE_HZ
+            try:
+                for word in future.result():
+                    start, end = offset + word.start_seconds, offset + word.end_seconds
+                    heard[index].append(Word(word.text, round(start, 3), round(end, 3), round(word.confidence, 4)))
+            except RuntimeError as error:
+                if isinstance(error, BrokenProcessPool):
+                    raise _died(error) from error
+                failed[index] = EngineFailed(f"pocketsphinx could not decode the recording: {error}.")
+            if progress is not None:
+                progress(index, min(1.0, span.end / audios[index].samples.shape[1]))
+        return [
+            failed.get(index) or _transcript(words, audio.seconds, word_times=params.word_timestamps)
+            for index, (audio, words) in enumerate(zip(audios, heard, strict=True))
+        ]
+
+    def _decoded(
+        self, audios: Sequence[Audio], *, vad: bool
+    ) -> Iterator[tuple[int, Span, Future[list[worker.HeardWord]]]]:
+        """Every utterance of every recording, in order, with its (maybe pending) words. Keeps the cores busy, no more.
+
+        What is still to come is cancelled when the caller stops.
+        """
+        pending: deque[tuple[int, Span, Future[list[worker.HeardWord]]]] = deque()
+        try:
+            for index, audio in enumerate(audios):
+                samples = recogniser_samples(audio)
+                for span in utterances(samples, longest_seconds=LONGEST_UTTERANCE_SECONDS, leave_out_silence=vad):
+                    pending.append((index, span, self._submit(_pcm(samples[span.start : span.end]))))
+                    if len(pending) > 2 * self._budget.cores:
+                        yield pending.popleft()
+            while pending:
+                yield pending.popleft()
+        finally:
+            for _, _, future in pending:
+                future.cancel()
+
+    def _submit(self, pcm: bytes) -> Future[list[worker.HeardWord]]:
+        try:
+            future: Future[list[worker.HeardWord]] = self._running_pool().submit(worker.decode, pcm)
+        except RuntimeError as error:  # broken or shut down between our look and the call
+            raise _died(error) from error
+        return future
+
+    def _running_pool(self) -> ProcessPoolExecutor:
+        """The pool; a new one when there is none or when a worker of it died."""
+        with self._lock:
+            if self._pool is not None and _is_broken(self._pool):
+                self._pool.shutdown(wait=False, kill_workers=True)
+                self._pool = None
+            if self._pool is None:
+                self._pool = self._started_pool()
+            return self._pool
+
+    def _started_pool(self) -> ProcessPoolExecutor:
+        """A pool whose processes were started by a thread that lives as long as the engine.
+
+        The kernel ends a worker with the thread that started it, and callers' threads come and go.
+        """
+        if self._starter is None:
+            self._starter = ThreadPoolExecutor(1, "pocketsphinx-starter")
+        pool = ProcessPoolExecutor(
+            max_workers=self._budget.cores,
+            initializer=worker.start,
+            initargs=(self._budget.directory, self._budget.cores, os.getpid()),
+        )
+        # The first call starts all of them.
+        self._starter.submit(pool.submit, worker.ready).result()
+        return pool
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    # Asked for each item, and each time the package's metadata would be looked for and parsed.
+    try:
+        return package_version("pocketsphinx")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _is_broken(pool: ProcessPoolExecutor) -> bool:
+    """Whether a worker died; the pool itself notices a moment later only. loky has no public way to ask."""
+    if pool._flags.broken is not None:
+        return True
+    # Not `is_alive`: it asks waitpid, and while the pool's own thread asks too, one of both takes the dead for living.
+    # A sentinel is a pipe that the kernel closes when its process ends.
+    try:
+        return bool(wait([process.sentinel for process in list(pool._processes.values())], timeout=0))
+    except (ValueError, OSError):  # put away by the pool's thread at this moment
+        return True
+
+
+def _died(error: RuntimeError) -> EngineProcessDied:
+    reason = " ".join(str(error).split(". ", 1)[0].split())
+    return EngineProcessDied(f"A pocketsphinx process died while decoding: {reason}.")
+
+
+def _wrong_language(language: str) -> BadInput:
+    return BadInput(
+        f"pocketsphinx understands US English only, not {language!r}: order language 'en', or another engine.",
+        code="language_not_supported",
+    )
+
+
+def _pcm(samples: NDArray[np.float32]) -> bytes:
+    """16-bit samples; a recording that was 16-bit comes back as it was."""
+    pcm: NDArray[np.int16] = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return pcm.tobytes()
+
+
+def _transcript(words: Sequence[Word], duration_seconds: float, *, word_times: bool) -> Transcript:
+    segments = tuple(
+        Segment(
+            " ".join(word.text for word in phrase),
+            phrase[0].start_seconds,
+            phrase[-1].end_seconds,
+            tuple(phrase) if word_times else (),
+        )
+        for phrase in phrases(words)
+    )
+    return Transcript(segments, "en", None, duration_seconds, mean_confidence(words))

@@ -1,0 +1,1 @@
+"""Engines of the task text to speech: the protocol, and a file per engine."""

@@ -1,0 +1,38 @@
+"""What an engine of text to speech does, and the speech that it gives."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from audiomill.audio import Audio
+from audiomill.catalogue.synthesize import SynthesizeParameters
+from audiomill.engines.protocol import Engine, Progress
+from audiomill.errors import AudiomillError
+from audiomill.transcripts import Word
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A text spoken: the sound, and when each word starts and ends where the engine says so."""
+
+    audio: Audio
+    words: tuple[Word, ...] = ()
+
+
+class TextToSpeech(Engine, Protocol):
+    """Speaks."""
+
+    def synthesize(
+        self,
+        texts: Sequence[str],
+        params: SynthesizeParameters,
+        progress: Progress | None = None,
+        *,
+        longest_seconds: float = math.inf,
+    ) -> list[Speech | AudiomillError]:
+        """One result per text, in order: Speech, or the error of that item alone. Raises EngineFailed as above.
+
+        A text whose speech becomes longer than `longest_seconds` is given up there and then (`speech_too_long`).
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Batches: formed from what waits, leased by runs, worked off, recovered, retired."""

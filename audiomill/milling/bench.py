@@ -1,0 +1,36 @@
+"""What a stage works with: the engine, the store, the key that receipts are signed with, the way to the database."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from audiomill.engines.protocol import Engine
+from audiomill.errors import NotFound
+from audiomill.milling.writer import BatchWriter
+from audiomill.receipts import SigningKey
+from audiomill.settings import Settings
+from audiomill.storage import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a stage works with."""
+
+    engine: Engine
+    store: ObjectStore
+    key: SigningKey
+    settings: Settings
+    writer: BatchWriter
+
+    def known(self, artifact_key: str) -> bytes | None:
+        """The stored result of an earlier job of the same making."""
+        artifact = self.writer.find_artifact(artifact_key)
+        if artifact is None:
+            return None
+        try:
+            return self.store.get_bytes(artifact.object_key)
+        except NotFound:
+            log.warning("artifact is gone from the store and is made again", artifact=artifact_key)
+            return None

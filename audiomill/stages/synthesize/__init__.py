@@ -1,0 +1,1 @@
+"""The stage `synthesize`: texts in, speech out."""

@@ -1,0 +1,1 @@
+"""The stage `transcribe`: recordings in, transcripts out."""

@@ -91,9 +91,11 @@ constraints:
 	mv constraints.txt.new constraints.txt
 	rm -rf .venv-constraints
 
-# Of a platform (its database, results and keys) nothing: that is `make purge`.
+# Of a platform (its database, results and keys) nothing: that is `make purge`. One that runs keeps its programs too.
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) .venv-constraints demo-output build dist
+	@if grep -qsz "^$(BIN)/" /proc/[0-9]*/cmdline; then \
+	  echo "A platform runs from $(VENV): it stays. Stop the platform first."; else rm -rf $(VENV); fi
+	rm -rf $(TORCH_VENV) .venv-constraints demo-output build dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -not -path './.audiomill/*' -exec rm -rf {} +
 

@@ -22,7 +22,6 @@ from sensors.reaper import reaper
 from sensors.retention import retention
 from sensors.retirement import retirement
 from sensors.run_ends import run_cancelled, run_failure
-from sensors.scratch import scratch
 
 
 def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
@@ -45,7 +44,6 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
             retirement,
             retention,
             availability,
-            scratch,
         ],
         schedules=[daily_tables_schedule],
         # A process per op would load a model per op, and start three interpreters for one batch.

@@ -25,6 +25,7 @@ from audiomill.faults import told_with_causes
 from audiomill.jobs.batches import recovery
 from audiomill.jobs.batches.workers import Worker, end, fate_of, forget, left_notes
 from audiomill.jobs.queries import owning_runs
+from audiomill.scratch import sweep as sweep_scratch
 from audiomill.settings import Settings
 from ops.discretion import discreet
 from resources import DatabaseResource, SettingsResource
@@ -64,7 +65,7 @@ def reaper(context: SensorEvaluationContext, database: DatabaseResource, setting
     """The cursor holds since when each run was seen to be amiss: one that has just given its batch up is no stray."""
     since = json.loads(context.cursor) if context.cursor else {}
     sweep = _Sweep(context.instance, database.get(), settings.get(), since)
-    for job in (_lapsed, _never_came, _strays, _dead, _left_notes, _resting):
+    for job in (_lapsed, _never_came, _strays, _dead, _left_notes, _left_scratch, _resting):
         _try(job, sweep, context)
     said = " ".join(sweep.done) or "Nothing was amiss."
     if sweep.done:
@@ -178,6 +179,13 @@ def _left_notes(sweep: _Sweep) -> None:
         for run_id in left:
             if run_id not in owners:
                 forget(sweep.settings, run_id)
+
+
+def _left_scratch(sweep: _Sweep) -> None:
+    """Customers' sound in folders of runs that are gone: on this machine's disk no longer than until the next tick."""
+    swept = sweep_scratch(sweep.settings.data_dir)
+    if swept:
+        sweep.done.append(f"{swept} left-over scratch folders were removed.")
 
 
 def _resting(sweep: _Sweep) -> None:

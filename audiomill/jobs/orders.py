@@ -15,16 +15,16 @@ from audiomill.accounts.space import refuse_if_full
 from audiomill.catalogue.capabilities import capability, validated
 from audiomill.catalogue.capability import Capability
 from audiomill.catalogue.parameters import Parameters
-from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.catalogue.recipes import recipe
 from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
 from audiomill.catalogue.stages import STAGES
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.database.tables import Job, JobEvent, Recording, Submission, Upload, WorkItem, Workspace
 from audiomill.errors import BadRequest, Conflict, LimitExceeded, NotFound
 from audiomill.formats import sizes_shown
 from audiomill.jobs.availability import EngineChoice, choose
-from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.batches.lanes import estimated_seconds, lane_of, length_class
+from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 

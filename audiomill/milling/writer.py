@@ -24,8 +24,8 @@ from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, Oper
 from audiomill.faults import told, told_with_causes
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.leases import Claim
-from audiomill.jobs.batches.working import ItemResult
 from audiomill.jobs.batches.workers import CallNotes, end_this_process
+from audiomill.jobs.batches.working import ItemResult
 from audiomill.settings import Settings
 
 PROGRESS_SECONDS = 2.0

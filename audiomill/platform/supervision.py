@@ -1,6 +1,7 @@
 """Supervisor's configuration: which programs make the platform, in which order, and how each is stopped.
 
-Nothing is started here (lifecycle.py does that). Measured reasons for the odd settings: docs/decisions.
+Nothing is started here (audiomill/platform/lifecycle.py does that).
+Measured reasons for the odd settings: docs/decisions.
 """
 
 import configparser

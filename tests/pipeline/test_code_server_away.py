@@ -11,8 +11,8 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
-from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, write_instance
-from audiomill.cli.sockets import code_server_socket
+from audiomill.platform.instance import DATABASE_VARIABLE, database_variable, write_instance
+from audiomill.platform.sockets import code_server_socket
 from audiomill.settings import Settings
 from resources.dagster_storage import dispose_pools
 

@@ -71,7 +71,6 @@ def test_all_that_starts_runs_is_on(definitions: Definitions) -> None:
         "retirement",
         "retention",
         "availability",
-        "scratch",
     }
     assert {sensor.default_status for sensor in repository.sensor_defs} == {DefaultSensorStatus.RUNNING}
     assert {schedule.default_status for schedule in repository.schedule_defs} == {DefaultScheduleStatus.RUNNING}

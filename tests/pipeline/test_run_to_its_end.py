@@ -5,20 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dagster import DagsterInstance, Definitions
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from audiomill.database.connection import Database
-from audiomill.jobs import leases
-from audiomill.jobs.leases import ClaimedItem
-from audiomill.jobs.workers import this_worker
+from audiomill.jobs.batches import leases
+from audiomill.jobs.batches.leases import ClaimedItem
+from audiomill.jobs.batches.workers import this_worker
 from audiomill.scratch import scratch_root
 from audiomill.settings import Settings, get_settings
+from audiomill.stages.transcribe.work import Transcribing
 from audiomill.storage.local import LocalStore
-from ops.transcribe import Transcribing
 from tests.pipeline.conftest import Materialise, Order, states
-from tests.pipeline.test_sensors_start import Sensor
 
 BROKEN_OFF = "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$"
 
@@ -118,11 +116,3 @@ def test_sound_lies_in_the_runs_scratch_and_what_others_left_is_swept(
     assert folder.relative_to(scratch_root(settings.data_dir)).parts[0].startswith(result.run_id)
     assert not was_there
     assert list(scratch_root(settings.data_dir).iterdir()) == []
-
-
-def test_the_sensor_sweeps_what_killed_runs_left(
-    definitions: Definitions, instance: DagsterInstance, settings: Settings
-) -> None:
-    left = left_by_a_killed_run(settings)
-    Sensor(definitions, instance, "scratch").tick()
-    assert not left.exists()

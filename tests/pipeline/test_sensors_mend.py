@@ -28,6 +28,7 @@ from audiomill.database.connection import Database
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import get_batch
+from audiomill.scratch import run_scratch, scratch_root
 from audiomill.settings import Settings, get_settings
 from ops.claim import asked_for
 from sensors.retirement import delete_runs
@@ -303,6 +304,18 @@ def test_the_retention_sensor_tells_what_it_freed(
     retention = Sensor(definitions, instance, "retention")
     assert "Freed 1 rows, 0 objects, 0 bytes" in str(retention.tick().skip_message)
     assert "Freed 0 rows" in str(retention.tick().skip_message)
+
+
+def test_the_reaper_removes_sound_that_a_dead_run_left(
+    definitions: Definitions, instance: DagsterInstance, settings: Settings
+) -> None:
+    left = scratch_root(settings.data_dir) / "dead-run"
+    left.mkdir(parents=True)
+    (left / "samples").write_bytes(b"a customer's sound")
+    with run_scratch(settings.data_dir, "living-run") as living:
+        assert "1 left-over scratch folders" in str(Sensor(definitions, instance, "reaper").tick().skip_message)
+        assert not left.exists()
+        assert living.is_dir()
 
 
 def test_one_job_of_the_reaper_that_breaks_does_not_stop_the_others(

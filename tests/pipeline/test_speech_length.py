@@ -7,7 +7,7 @@ import pytest
 from dagster import DagsterInstance, Definitions
 
 from audiomill.database.connection import Database
-from audiomill.engines.espeak import Espeak
+from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from tests.pipeline.milling import Mill

@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from audiomill.cli.main import app
-from audiomill.cli.platform import Platform
-from audiomill.cli.processes import StartLock
 from audiomill.errors import ConfigurationError
+from audiomill.platform.lifecycle import Platform
+from audiomill.platform.processes import StartLock
 from audiomill.settings import NOT_SETTINGS, Settings, get_settings, unknown_settings
 
 

@@ -15,10 +15,10 @@ from audiomill.database.tables import Batch, EngineSpeed, WorkItem
 from audiomill.errors import Conflict
 from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
-from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.batches.gathering import gather
-from audiomill.jobs.speeds import Speeds
+from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.orders import InputObject, NewJob
+from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 from tests.fakes.reading import rows_read
@@ -416,7 +416,9 @@ def test_a_batch_that_was_worked_off_tells_how_fast_its_engine_is(database: Data
         working.begin(session, claim, [item.id for item in claim.items])
         for item in claim.items[:2]:
             working.complete(session, claim, item.id, replace(result(item, claim), processing_seconds=0.25))
-        working.complete(session, claim, claim.items[2].id, replace(result(claim.items[2], claim), processing_seconds=0.0))
+        working.complete(
+            session, claim, claim.items[2].id, replace(result(claim.items[2], claim), processing_seconds=0.0)
+        )
     for _ in range(2):  # sent again: it counts once
         with database.session() as session:
             leases.close(session, claim)

@@ -12,10 +12,10 @@ from audiomill.database.tables import Batch, Job, WorkItem
 from audiomill.errors import BadInput, LeaseLost, LeaseRefused
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
-from audiomill.jobs.handed_back import troubles
 from audiomill.jobs.batches.leases import Claim, Origin
-from audiomill.jobs.queries import get_batch
 from audiomill.jobs.batches.workers import Fate
+from audiomill.jobs.handed_back import troubles
+from audiomill.jobs.queries import get_batch
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, rested, result, wipe
 

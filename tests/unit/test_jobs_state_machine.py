@@ -26,10 +26,10 @@ from audiomill.database.tables import Job, JobEvent, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
-from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.batches.leases import Claim
-from audiomill.jobs.states import BATCH_MOVES, FINISHED, ITEM_MOVES, JOB_MOVES
 from audiomill.jobs.batches.workers import Fate
+from audiomill.jobs.cancellation import cancel_job
+from audiomill.jobs.states import BATCH_MOVES, FINISHED, ITEM_MOVES, JOB_MOVES
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 

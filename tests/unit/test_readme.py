@@ -124,7 +124,7 @@ def test_who_starts_what_is_said() -> None:
     """Nothing is started where supervisor's configuration is written."""
     from audiomill.cli import supervision
 
-    assert "Nothing is started here (audiomill/cli/platform.py does that)" in str(supervision.__doc__)
+    assert "Nothing is started here (audiomill/platform/lifecycle.py does that)" in str(supervision.__doc__)
     assert "subprocess" not in Path(str(supervision.__file__)).read_text()
     assert "subprocess.Popen" in (ROOT / "audiomill" / "cli" / "platform.py").read_text()
 

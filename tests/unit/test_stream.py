@@ -468,7 +468,7 @@ def test_what_was_begun_before_is_no_suspect(tmp_path: Path) -> None:
     items = tuple(replace(item(name), attempts=9) for name in "abcd")
     claimed = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", items)
     engine = Engine(Usage(group_items=4, group_seconds=3600, parallel_calls=1))
-    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("Recorder", book), tmp_path)
+    work_off(claimed, cast("Any", stage), cast("Any", engine), cast("BatchWriter", book), tmp_path)
     assert [sorted(group) for group in stage.groups] == [list("abcd")]
 
 

@@ -44,7 +44,7 @@ time.sleep(60)
 
 WITH_A_CHILD = """
 import subprocess, sys, time
-from audiomill.jobs.workers import end_this_process, this_worker
+from audiomill.jobs.batches.workers import end_this_process, this_worker
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, this_worker(), flush=True)
 sys.stdin.readline()

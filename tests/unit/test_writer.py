@@ -12,9 +12,9 @@ from audiomill.database.connection import Database
 from audiomill.errors import BadInput, StorageUnavailable
 from audiomill.jobs.batches import working
 from audiomill.jobs.batches.leases import Claim
-from audiomill.settings import Settings
 from audiomill.milling import writer as module
 from audiomill.milling.writer import BatchWriter
+from audiomill.settings import Settings
 
 CLAIM = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", ())
 

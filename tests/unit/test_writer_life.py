@@ -17,10 +17,10 @@ from audiomill.engines.registry import core_budget
 from audiomill.errors import BadInput, LeaseLost
 from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.batches.leases import Claim
-from audiomill.settings import Settings
+from audiomill.jobs.cancellation import cancel_job
 from audiomill.milling.writer import BatchWriter
+from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 
 

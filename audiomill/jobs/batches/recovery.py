@@ -16,10 +16,10 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
-from audiomill.jobs.items import HandedBack, back_to_lane, fail_open_item, hand_back
 from audiomill.jobs.batches.leases import Claim, fenced
-from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.jobs.batches.workers import Fate, Worker
+from audiomill.jobs.items import HandedBack, back_to_lane, fail_open_item, hand_back
+from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.settings import Settings
 
 ENGINE_CRASHED = (

@@ -19,11 +19,11 @@ from audiomill.database.tables import Artifact, Job, Output, WorkItem
 from audiomill.errors import CustomerError
 from audiomill.jobs import items
 from audiomill.jobs.availability import choose
+from audiomill.jobs.batches.leases import Claim, fenced
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.items import HandedBack, fail_open_item
-from audiomill.jobs.batches.leases import Claim, fenced
-from audiomill.jobs.speeds import Speeds
 from audiomill.jobs.orders import new_item
+from audiomill.jobs.speeds import Speeds
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
 

@@ -122,11 +122,11 @@ def test_all_moves_of_states_are_said() -> None:
 
 def test_who_starts_what_is_said() -> None:
     """Nothing is started where supervisor's configuration is written."""
-    from audiomill.cli import supervision
+    from audiomill.platform import supervision
 
     assert "Nothing is started here (audiomill/platform/lifecycle.py does that)" in str(supervision.__doc__)
     assert "subprocess" not in Path(str(supervision.__file__)).read_text()
-    assert "subprocess.Popen" in (ROOT / "audiomill" / "cli" / "platform.py").read_text()
+    assert "subprocess.Popen" in (ROOT / "audiomill" / "platform" / "lifecycle.py").read_text()
 
 
 def test_the_ladder_has_no_circles_as_it_is_said() -> None:

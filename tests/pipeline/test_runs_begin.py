@@ -18,12 +18,12 @@ from audiomill.audio import encode
 from audiomill.audio.decoders import Decoders
 from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.catalogue.stages import STAGES
-from audiomill.cli.instance import DATABASE_VARIABLE, database_variable, write_instance
 from audiomill.database.connection import Database
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.espeak import Espeak
-from audiomill.jobs.batching import form_batches
+from audiomill.engines.text_to_speech.espeak import Espeak
+from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import get_batch
+from audiomill.platform.instance import DATABASE_VARIABLE, database_variable, write_instance
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from tests.fakes.scripted_engine import Scripted

@@ -215,7 +215,7 @@ def test_a_stopped_worker_of_a_killed_run_gives_its_core_back(tmp_path):
     """Stopped inside a call, so that it holds the machine's only core: a thread of its own would look no more."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from audiomill.engines.pocketsphinx import Pocketsphinx, worker\n"
+        "from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx, worker\n"
         "from audiomill.engines.cores import CoreBudget\n"
         "engine = Pocketsphinx(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]), 1))\n"
         "pool = engine._running_pool()\n"

@@ -13,11 +13,11 @@ from audiomill.database.tables import Job, Output, Recording, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested
+from audiomill.jobs.batches.leases import Claim
+from audiomill.jobs.batches.retirement import mark_retired, retirable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events.replay import events_after
-from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.queries import get_batch, get_job, list_jobs
-from audiomill.jobs.batches.retirement import mark_retired, retirable
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 

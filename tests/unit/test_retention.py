@@ -20,8 +20,9 @@ from audiomill.database.tables import Artifact, Batch, Job, JobEvent, Output, Re
 from audiomill.errors import BadRequest, NotFound
 from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.events.replay import events_after
+from audiomill.jobs.batches.retirement import mark_retired
 from audiomill.jobs.events.following import Topic
+from audiomill.jobs.events.replay import events_after
 from audiomill.jobs.inputs import (
     create_upload,
     find_uploads,
@@ -32,7 +33,6 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.batches.retirement import mark_retired
 from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.schedule import SWEEPS, would_free

@@ -22,13 +22,13 @@ from loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
 from audiomill.audio import Audio
-from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
+from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
-from audiomill.engines.speech_to_text.phrases import phrases
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
+from audiomill.engines.speech_to_text.phrases import phrases
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, load_model, recogniser_samples, utterances
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
 from audiomill.transcripts import Segment, Transcript, Word, mean_confidence

@@ -14,7 +14,7 @@ from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from audiomill.platform.instance import DATABASE_VARIABLE, database_variable, write_instance
 from audiomill.platform.sockets import code_server_socket
 from audiomill.settings import Settings
-from resources.dagster_storage import dispose_pools
+from resources.dagster_pool import dispose_pools
 
 RESTART_SECONDS = 240
 """A deploy that takes its time."""

@@ -16,8 +16,8 @@ from assets.batch_products import partitions_name
 from assets.jobs import job_name
 from audiomill.audio import encode
 from audiomill.audio.decoders import Decoders
-from audiomill.catalogue.parameters import SynthesizeParameters
 from audiomill.catalogue.stages import STAGES
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.database.connection import Database
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.text_to_speech.espeak import Espeak

@@ -24,9 +24,10 @@ from audiomill.database.connection import Database
 from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.database.tables import EngineAvailability, Job, Recording
 from audiomill.errors import BadRequest, StorageUnavailable
+from audiomill.inbox import entries as inbox_entries
+from audiomill.inbox import orders as inbox_orders
 from audiomill.inbox.entries import Note, recent_entries
 from audiomill.inbox.sweep import InboxTally, take_keys, take_page
-from audiomill.jobs import inbox_entries, inbox_orders
 from audiomill.jobs.orders import NewJob, Submitted
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings, StorageSettings

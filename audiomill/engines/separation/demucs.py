@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
-from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.separation.protocol import Chunk, Separated, separated
 from audiomill.engines.torchaudio_cpu import prepare
 from audiomill.errors import AudiomillError, EngineFailed, EngineUnavailable

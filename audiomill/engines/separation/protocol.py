@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audiomill.audio import Audio
 from audiomill.audio.blocks import BLOCK_SAMPLES
 from audiomill.audio.spool import Spool
-from audiomill.engines.protocols import Engine, Progress
+from audiomill.engines.protocol import Engine, Progress
 from audiomill.errors import AudiomillError
 
 CHUNK_SECONDS = 20.0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import file_sha256
-from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.separation.protocol import Chunk, Separated, separated
 from audiomill.errors import AudiomillError, EngineUnavailable
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
-from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.translation.protocol import (
     LackingPair,
     Pair,

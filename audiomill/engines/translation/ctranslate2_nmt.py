@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
-from audiomill.engines.protocols import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.translation.protocol import (
     LackingPair,
     Pair,

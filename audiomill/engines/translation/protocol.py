@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from audiomill.engines.protocols import Engine, Progress
+from audiomill.engines.protocol import Engine, Progress
 from audiomill.errors import AudiomillError, BadInput
 
 

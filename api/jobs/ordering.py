@@ -23,7 +23,7 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.orders import NewJob, Submitted, check, submit
+from audiomill.jobs.submission import NewJob, Submitted, check, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 

@@ -17,7 +17,7 @@ from audiomill.database.tables import Job, Recording
 from audiomill.errors import CustomerError, DatabaseUnavailable, EngineUnavailable, QuotaExceeded
 from audiomill.inbox.entries import NEW, Entry, Note
 from audiomill.jobs.inputs import display_name
-from audiomill.jobs.orders import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import Settings
 from audiomill.storage import ObjectInfo
 

@@ -26,7 +26,7 @@ from audiomill.errors import BadRequest, CustomerError, DatabaseUnavailable, Eng
 from audiomill.inbox.entries import NEW, Entry, Note, known_entries, storable, write_left_out, write_notes
 from audiomill.inbox.orders import Found, order_found
 from audiomill.jobs.inputs import display_name
-from audiomill.jobs.orders import engine_for, recording_too_large
+from audiomill.jobs.submission import engine_for, recording_too_large
 from audiomill.settings import Settings
 from audiomill.storage import LeftOut, ObjectInfo, ObjectStore, Page
 from audiomill.storage.keys import INBOX

@@ -18,7 +18,7 @@ from audiomill.database.tables import Upload
 from audiomill.errors import BadInput, Conflict, LimitExceeded, NotFound, QuotaExceeded
 from audiomill.formats import media_type_of
 from audiomill.jobs.identifiers import new_id
-from audiomill.jobs.orders import InputObject, recording_too_large
+from audiomill.jobs.submission import InputObject, recording_too_large
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore, SignedUrl
 from audiomill.storage.keys import text_key, upload_key

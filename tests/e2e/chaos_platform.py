@@ -27,7 +27,7 @@ from audiomill.database.connection import Database
 from audiomill.database.embedded import data_directory, running_server
 from audiomill.errors import OperatorError
 from audiomill.jobs.batches.workers import Worker
-from audiomill.jobs.orders import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.platform.readiness import program_states
 from audiomill.platform.sockets import supervisor_socket

@@ -23,8 +23,8 @@ import psutil
 import pytest
 
 from audiomill.database.connection import Database
-from audiomill.jobs.orders import InputObject, NewJob, submit
 from audiomill.jobs.queries import JobView, get_job
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.operators.key import bearer
 from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.settings import Settings

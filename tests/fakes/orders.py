@@ -11,7 +11,7 @@ from audiomill.database.tables import Workspace
 from audiomill.jobs.availability import report
 from audiomill.jobs.batches.leases import Claim, ClaimedItem
 from audiomill.jobs.batches.working import ArtifactRecord, ItemResult, OutputRecord
-from audiomill.jobs.orders import InputObject, NewJob, Submitted, submit
+from audiomill.jobs.submission import InputObject, NewJob, Submitted, submit
 from audiomill.settings import Settings
 
 POCKETSPHINX = AvailabilityReport("pocketsphinx", None, "cpu", "speech_to_text", 1, True, None, ("en", "en-us"))

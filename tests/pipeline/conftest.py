@@ -14,7 +14,7 @@ from audiomill.database.tables import Workspace
 from audiomill.engines.registry import available
 from audiomill.jobs.availability import report
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.orders import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import upload_key

@@ -13,8 +13,8 @@ from audiomill.catalogue.recipes import recipe
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.orders import InputObject, NewJob, submit
 from audiomill.jobs.queries import JobView, get_batch, get_job
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import upload_key

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from audiomill.cli.main import app
 from audiomill.engines.protocol import EngineIdentity
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.orders import InputObject, NewJob, submit
 from audiomill.jobs.queries import get_job
+from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import get_settings
 from tests.fakes.recordings import mp3
 from tests.fakes.scripted_engine import NAME, Scripted

@@ -24,7 +24,7 @@ from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.inputs import create_upload
-from audiomill.jobs.orders import InputObject, NewJob
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.sweeping import Ground
 from audiomill.settings import Settings, get_settings

@@ -17,8 +17,8 @@ from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
 from audiomill.jobs.batches.gathering import gather
 from audiomill.jobs.cancellation import cancel_job
-from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.jobs.speeds import Speeds
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 from tests.fakes.reading import rows_read

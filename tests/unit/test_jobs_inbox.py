@@ -28,7 +28,7 @@ from audiomill.inbox import entries as inbox_entries
 from audiomill.inbox import orders as inbox_orders
 from audiomill.inbox.entries import Note, recent_entries
 from audiomill.inbox.sweep import InboxTally, take_keys, take_page
-from audiomill.jobs.orders import NewJob, Submitted
+from audiomill.jobs.submission import NewJob, Submitted
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings, StorageSettings
 from audiomill.storage import ObjectStore, Page, local_files

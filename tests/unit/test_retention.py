@@ -33,7 +33,7 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.orders import InputObject, NewJob
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.retention import schedule
 from audiomill.retention.schedule import SWEEPS, would_free
 from audiomill.retention.sweeping import Freed, Ground, Sweep

@@ -22,8 +22,8 @@ from audiomill.jobs.availability import choose
 from audiomill.jobs.batches.leases import Claim, fenced
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.items import HandedBack, fail_open_item
-from audiomill.jobs.orders import new_item
 from audiomill.jobs.speeds import Speeds
+from audiomill.jobs.submission import new_item
 from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
 

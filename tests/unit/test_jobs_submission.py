@@ -12,8 +12,8 @@ from audiomill.database.tables import Batch, Job, JobEvent, Recording, Submissio
 from audiomill.errors import BadRequest, Conflict, EngineUnavailable, LimitExceeded, NotFound
 from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.batches.leases import Claim, claim
-from audiomill.jobs.orders import InputObject, NewJob, Submitted, check
 from audiomill.jobs.queries import get_job
+from audiomill.jobs.submission import InputObject, NewJob, Submitted, check
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, wipe
 

@@ -86,7 +86,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         with database.session() as session:
             return events_after(session, workspace_id=workspace_id, job_id=job_id, seq=seq)
 
-    reader = Reader(database.url, prepared_statements=settings.database.prepared_statements)
+    reader, writer = (Reader(database.url, prepared_statements=settings.database.prepared_statements) for _ in range(2))
     feed = JobFeed(read)
     listener = JobListener(listening_url(settings, database.url), on_change=feed.changed, on_gap=feed.gap)
     async with AsyncExitStack() as closing:
@@ -95,9 +95,10 @@ async def _opened(settings: Settings) -> AsyncIterator[Services]:
         listening = asyncio.create_task(listener.run(), name="job-listener")
         closing.push_async_callback(_ended, listening)
         closing.push_async_callback(reader.close)
+        closing.push_async_callback(writer.close)
         slots = anyio.Semaphore(database_slots(settings))
         streams = OpenStreams(settings.api.event_streams_per_workspace)
-        yield Services(settings, database, reader, KeyCheck(reader), store, feed, slots, streams)
+        yield Services(settings, database, reader, writer, KeyCheck(reader), store, feed, slots, streams)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

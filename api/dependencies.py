@@ -31,11 +31,16 @@ SLOT_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Services:
-    """What the process opened once. `slots` are turns at the database: see `database_turn`."""
+    """What the process opened once. `slots` are turns at the database: see `database_turn`.
+
+    writer: for single statements that write, with connections of its own: a commit waits for the disk, and no read is
+    to wait for it.
+    """
 
     settings: Settings
     database: Database
     reader: Reader
+    writer: Reader
     keys: KeyCheck
     store: ObjectStore
     feed: JobFeed

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
@@ -23,11 +23,15 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.submission import NewJob, Submitted, check, submit
+from audiomill.jobs.submission import NewJob, Submitted, check, decide, make, submit
+from audiomill.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+_QUICK_CHARACTERS = 64 * 1024
+"""Texts up to here are looked at in a millisecond: no thread is worth it."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -57,23 +61,47 @@ async def order_jobs(
     _check_count(order, services)
     request = _Request(services, principal.workspace_id, _key(idempotency_key), order)
     # The store is asked between the transactions, never within one; and it is given a text only when its order stands.
+    submitted = await (_with_uploads(request) if request.upload_ids else _of_texts(request))
+    return _answer(submitted, response)
+
+
+async def _of_texts(request: "_Request") -> Submitted:
+    """By two statements on the event loop; threads only for what takes long there."""
+    many = sum(map(len, request.texts.values())) > _QUICK_CHARACTERS
+    jobs = await run_in_threadpool(request.jobs, []) if many else request.jobs([])
+    decided = await decide(request.services.reader, source="api", **request.of(jobs))
+    if isinstance(decided, Submitted):
+        return decided
+    await run_in_threadpool(request.store_texts, jobs)
+    submitted = await make(request.services.writer, decided)
+    await _keep_texts(request, jobs)
+    return submitted
+
+
+async def _with_uploads(request: "_Request") -> Submitted:
+    """By transactions, for uploads are held while the order is made."""
+    services = request.services
     async with database_turn(services):
         uploads = await run_in_threadpool(request.find_uploads)
     jobs = await run_in_threadpool(request.jobs, uploads)
-    submitted = None
     if request.texts:
         async with database_turn(services):
             submitted = await run_in_threadpool(request.check, jobs)
-        if submitted is None:
-            await run_in_threadpool(request.store_texts, jobs)
-    if submitted is None:
-        async with database_turn(services):
-            submitted = await run_in_threadpool(request.submit, jobs, uploads)
-        if request.texts:
-            async with database_turn(services):
-                await run_in_threadpool(request.wait_for_deletions)
-            await run_in_threadpool(request.keep_texts, jobs)
-    return _answer(submitted, response)
+        if submitted is not None:
+            return submitted
+        await run_in_threadpool(request.store_texts, jobs)
+    async with database_turn(services):
+        submitted = await run_in_threadpool(request.submit, jobs, uploads)
+    if request.texts:
+        await _keep_texts(request, jobs)
+    return submitted
+
+
+async def _keep_texts(request: "_Request", jobs: list[NewJob]) -> None:
+    """Now that the order stands: what was deleted before it did is put again."""
+    async with database_turn(request.services):
+        await run_in_threadpool(request.wait_for_deletions)
+    await run_in_threadpool(request.keep_texts, jobs)
 
 
 @dataclass(frozen=True)
@@ -90,13 +118,21 @@ class _Request:
         """Inline texts by their place."""
         return {place: given.text for place, given in enumerate(self.order.inputs) if isinstance(given, TextInput)}
 
-    def find_uploads(self) -> list[UploadView]:
+    @property
+    def upload_ids(self) -> list[str]:
         """The uploads that it names."""
-        named = [given.upload_id for given in self.order.inputs if isinstance(given, UploadInput)]
-        if not named:
-            return []
+        return [given.upload_id for given in self.order.inputs if isinstance(given, UploadInput)]
+
+    def of(self, jobs: list[NewJob]) -> "_Ordered":
+        """What is said of an order, whoever makes it."""
+        return _Ordered(
+            workspace_id=self.workspace_id, idempotency_key=self.key, jobs=jobs, settings=self.services.settings
+        )
+
+    def find_uploads(self) -> list[UploadView]:
+        """The uploads that it names, as they are now."""
         with self.services.database.session() as session:
-            return find_uploads(session, workspace_id=self.workspace_id, upload_ids=named)
+            return find_uploads(session, workspace_id=self.workspace_id, upload_ids=self.upload_ids)
 
     def jobs(self, uploads: list[UploadView]) -> list[NewJob]:
         """What is ordered. Looks at uploads in the store; texts are not stored yet."""
@@ -112,13 +148,7 @@ class _Request:
     def check(self, jobs: list[NewJob]) -> Submitted | None:
         """What it came to before, if it is a repeat. Raises what would refuse it."""
         with self.services.database.session() as session:
-            return check(
-                session,
-                workspace_id=self.workspace_id,
-                idempotency_key=self.key,
-                jobs=jobs,
-                settings=self.services.settings,
-            )
+            return check(session, **self.of(jobs))
 
     def store_texts(self, jobs: list[NewJob]) -> None:
         """Put its texts into the store."""
@@ -138,16 +168,15 @@ class _Request:
     def submit(self, jobs: list[NewJob], uploads: list[UploadView]) -> Submitted:
         """Make the jobs."""
         with self.services.database.session() as session:
-            if uploads:
-                hold_uploads(session, uploads)
-            return submit(
-                session,
-                workspace_id=self.workspace_id,
-                source="api",
-                idempotency_key=self.key,
-                jobs=jobs,
-                settings=self.services.settings,
-            )
+            hold_uploads(session, uploads)
+            return submit(session, source="api", **self.of(jobs))
+
+
+class _Ordered(TypedDict):
+    workspace_id: str
+    idempotency_key: str
+    jobs: list[NewJob]
+    settings: Settings
 
 
 def _answer(submitted: Submitted, response: Response) -> Submission:

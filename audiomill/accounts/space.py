@@ -25,13 +25,17 @@ MOST_FOLDED = 100_000
 _LOCK = 7_236_120_005
 """Of folding and counting anew: what one of them has not seen, the other must not overwrite."""
 
+KEPT_BYTES = """(
+    coalesce((SELECT bytes FROM workspace_usage WHERE workspace_id = workspaces.id), 0)
+    + coalesce((SELECT sum(bytes) FROM usage_changes WHERE workspace_id = workspaces.id), 0)
+)"""
+"""Of a row of `workspaces`: the one place that says how the sum is read."""
+
 _SPACES = text(
-    """
-    SELECT id, allowed_bytes,
-        coalesce((SELECT bytes FROM workspace_usage WHERE workspace_id = workspaces.id), 0)
-        + coalesce((SELECT sum(bytes) FROM usage_changes WHERE workspace_id = workspaces.id), 0) AS kept_bytes
+    f"""
+    SELECT id, allowed_bytes, {KEPT_BYTES} AS kept_bytes
     FROM workspaces WHERE CAST(:ids AS text[]) IS NULL OR id = ANY(:ids) ORDER BY id
-    """
+    """  # noqa: S608 - a statement of our own
 )
 _FOLD = text(
     """
@@ -70,6 +74,13 @@ class Space:
     kept_bytes: int
     allowed_bytes: int
 
+    @classmethod
+    def of(cls, workspace_id: str, kept_bytes: int, allowed_bytes: int | None, settings: Settings) -> "Space":
+        """What was read of it; without a bound of its own it has the installation's."""
+        return cls(
+            workspace_id, kept_bytes, settings.limits.workspace_bytes if allowed_bytes is None else allowed_bytes
+        )
+
     @property
     def room_bytes(self) -> int:
         """What may still come. Below zero where what was under way, or a new bound, went past it."""
@@ -79,10 +90,7 @@ class Space:
 def spaces(session: Session, settings: Settings, workspace_ids: Collection[str] | None = None) -> list[Space]:
     """The space of these workspaces, by default of all; of those that there are."""
     rows = session.execute(_SPACES, {"ids": None if workspace_ids is None else list(workspace_ids)})
-    default = settings.limits.workspace_bytes
-    return [
-        Space(row.id, int(row.kept_bytes), default if row.allowed_bytes is None else row.allowed_bytes) for row in rows
-    ]
+    return [Space.of(row.id, int(row.kept_bytes), row.allowed_bytes, settings) for row in rows]
 
 
 def space_of(session: Session, workspace_id: str, settings: Settings) -> Space:
@@ -97,7 +105,11 @@ def refuse_if_full(session: Session, workspace_id: str, brought_bytes: int, sett
 
     Two at the same moment may both be the last one, and outputs come on top: no lock is worth that.
     """
-    space = space_of(session, workspace_id, settings)
+    refuse_if_too_much(space_of(session, workspace_id, settings), brought_bytes, settings)
+
+
+def refuse_if_too_much(space: Space, brought_bytes: int, settings: Settings) -> None:
+    """The same, where the space is known."""
     if brought_bytes > space.room_bytes:
         raise full(space, brought_bytes, settings)
 

@@ -14,8 +14,8 @@ DAGSTER_PROGRAMS = 3
 """Daemon, code server, webserver. Runs come on top."""
 OWN_PROGRAMS = 2
 """API and code server."""
-APART = 8
-"""Beside the pools: the API's hot reads and its listener, and the ticks that wait."""
+APART = 12
+"""Beside the pools: the API's hot reads, its orders and its listener, and the ticks that wait."""
 SPARE = 12
 """For commands, an operator's psql, and the three that PostgreSQL keeps for superusers."""
 

@@ -1,8 +1,9 @@
-"""Hot reads: plain SQL by psycopg on an event loop, autocommit, a few connections of their own. Nothing here writes.
+"""Hot statements: plain SQL by psycopg on an event loop, autocommit, a few connections of their own.
 
-A read by the ORM in a transaction, in a thread, costs several times what the query does. What is read often (a key, a
-job, a page of jobs) goes this way; everything that writes goes by `Database.session()`. Statements live with their
-nouns (audiomill/jobs/reading.py, audiomill/accounts/key_check.py).
+A statement by the ORM in a transaction, in a thread, costs several times what the query does. What is read often (a
+key, a job, a page of jobs) goes this way, and an order, which is written by one statement; everything else that writes
+goes by `Database.session()`. A statement may be sent twice: one that writes says itself that it does so once. They live
+with their nouns (audiomill/jobs/reading.py, audiomill/jobs/submission.py, audiomill/accounts/key_check.py).
 """
 
 import asyncio
@@ -58,7 +59,7 @@ class Reader:
             try:
                 return await self._once(self._idle.pop(), statement, values)
             except psycopg.OperationalError:
-                # The server was restarted since. Reading again harms nobody; the others are of the same age.
+                # The server was restarted since. Asking again harms nobody; the others are of the same age.
                 continue
         connection = await psycopg.AsyncConnection.connect(self._url, row_factory=dict_row, **self._options)
         return await self._once(connection, statement, values)

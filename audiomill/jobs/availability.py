@@ -5,7 +5,7 @@ settings imported: all that is known of an engine is what a worker said of it.
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
@@ -66,6 +66,31 @@ class EngineChoice:
     engine: str
     model: str | None
     resource_class: ResourceClass
+
+
+@dataclass(frozen=True)
+class Word:
+    """What one worker says of one engine and model."""
+
+    engine: str
+    model: str
+    resource_class: str
+    task: str
+    preference: int
+    available: bool
+    lacks: str | None
+    languages: list[str] | None
+    licence: str
+    features: list[str]
+    default_model: bool
+
+
+WORDS = f"""
+    SELECT json_agg(json_build_object({", ".join(f"'{name}', {name}" for name in Word.__dataclass_fields__)})
+                    ORDER BY available DESC, heartbeat_at DESC)
+    FROM engine_availability WHERE expires_at > clock_timestamp() AND task = ANY(%(tasks)s::text[])
+"""  # noqa: S608 - columns of our own
+"""What holds for some tasks, for `merged`: part of the statement by which an order is decided (submission.py)."""
 
 
 def worker_name(settings: Settings) -> str:
@@ -163,25 +188,32 @@ def workers(session: Session) -> list[Worker]:
 
 def table(session: Session) -> list[EngineView]:
     """Every engine and model that any worker spoke of; available if any can run it. Best first within a task."""
+    return merged(Word(**{name: getattr(row, name) for name in Word.__dataclass_fields__}) for row in _words(session))
+
+
+def merged(words: Iterable[Word]) -> list[EngineView]:
+    """The table from all words, those who can run it first, the newest first."""
     seen: dict[tuple[str, str, str], EngineView] = {}
-    for row in _words(session):
-        key = (row.engine, row.model, row.resource_class)
+    for word in words:
+        key = (word.engine, word.model, word.resource_class)
         known = seen.get(key) or EngineView(
-            row.engine,
-            row.model or None,
-            row.resource_class,
-            row.task,
-            row.preference,
-            row.available,
-            row.lacks,
-            None if row.languages is None else tuple(row.languages),
+            word.engine,
+            word.model or None,
+            word.resource_class,
+            word.task,
+            word.preference,
+            word.available,
+            word.lacks,
+            None if word.languages is None else tuple(word.languages),
             0,
-            row.licence,
-            tuple(row.features),
-            row.default_model,
+            word.licence,
+            tuple(word.features),
+            word.default_model,
         )
         seen[key] = replace(
-            known, preference=max(known.preference, row.preference), workers=known.workers + (1 if row.available else 0)
+            known,
+            preference=max(known.preference, word.preference),
+            workers=known.workers + (1 if word.available else 0),
         )
     return sorted(
         seen.values(),
@@ -199,12 +231,17 @@ def _words(session: Session) -> Sequence[EngineAvailability]:
 
 
 def choose(session: Session, *, task: Task, parameters: Parameters) -> EngineChoice:
+    """The engine for an order, of all that workers speak of now: see `choice_of`."""
+    return choice_of(table(session), task=task, parameters=parameters)
+
+
+def choice_of(engines: Sequence[EngineView], *, task: Task, parameters: Parameters) -> EngineChoice:
     """The engine for an order: the named one, or the best that can run on a worker and speaks the language.
 
     Raises EngineUnavailable that names what each candidate lacks. There is no silent fall to a worse engine: the
     choice is made here, once, and frozen.
     """
-    known = [view for view in table(session) if view.task == task]
+    known = [view for view in engines if view.task == task]
     if not known:
         raise EngineUnavailable(
             "No worker has said yet what it can run. Start the platform, or run `audiomill engines report`.",

@@ -3,10 +3,11 @@
 For sizing batches and choosing lanes only: nothing that a customer sees or pays depends on it.
 """
 
-from sqlalchemy import select, text
-from sqlalchemy.orm import Session
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from audiomill.database.tables import EngineSpeed
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 UNMEASURED_FACTOR = 1 / 3
 """Engine seconds for a second of sound, where nothing was measured yet: a slow engine on a CPU."""
@@ -30,19 +31,27 @@ _MEASURE = text(
 )
 
 
+SPEEDS = """
+    SELECT json_agg(json_build_array(engine, model, resource_class, engine_seconds / audio_seconds)) FROM engine_speeds
+"""
+"""For `Speeds`: part of the statement by which an order is decided (order_statements.py)."""
+
+
 def measure(session: Session, batch_id: str) -> None:
     """Learn from a batch that was worked off. The last write of its transaction: batches of one engine share a row."""
     session.execute(_MEASURE, {"batch": batch_id, "kept": _KEPT})
 
 
 class Speeds:
-    """The real-time factors of all engines, as measured until now."""
+    """The real-time factors of engines, as measured until now: rows of engine, model, resource class and factor."""
 
-    def __init__(self, session: Session) -> None:
-        self._factors = {
-            (row.engine, row.model, row.resource_class): row.engine_seconds / row.audio_seconds
-            for row in session.scalars(select(EngineSpeed))
-        }
+    def __init__(self, measured: Iterable[Sequence[Any]]) -> None:
+        self._factors = {(engine, model, resource): factor for engine, model, resource, factor in measured}
+
+    @classmethod
+    def now(cls, session: Session) -> "Speeds":
+        """Of all engines."""
+        return cls(session.scalar(text(SPEEDS)) or ())
 
     def expected_seconds(self, audio_seconds: float, *, engine: str, model: str | None, resource_class: str) -> float:
         """Of the engine's time, for so much sound, in or out."""

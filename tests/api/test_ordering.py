@@ -8,6 +8,8 @@ import pytest
 from fastapi import FastAPI
 
 from audiomill.database.connection import Database
+from audiomill.database.reading import Reader
+from audiomill.jobs.order_statements import KNOWN, MAKE
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.factory import local_root
@@ -89,6 +91,28 @@ def test_the_store_is_asked_outside_of_transactions_and_reads_no_upload_that_was
     spoken = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "Good evening."}]})
     assert spoken.status_code == 201, spoken.text
     assert in_transactions == [0, 0]
+
+
+def test_an_order_of_texts_is_two_statements_on_the_event_loop(
+    client: httpx.Client, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    services = app.state.services
+
+    def watched(reader: Reader) -> Any:
+        rows = reader.rows
+
+        async def asking(statement: bytes, values: Any) -> Any:
+            sent.append(statement.decode())
+            return await rows(statement, values)
+
+        return asking
+
+    monkeypatch.setattr(services.reader, "rows", watched(services.reader))
+    monkeypatch.setattr(services.writer, "rows", watched(services.writer))
+    body = {"recipe": "synthesize", "inputs": [{"text": f"Line {number}."} for number in range(50)]}
+    assert client.post("/v1/jobs", json=body).status_code == 201
+    assert [statement for statement in sent if "api_keys" not in statement] == [KNOWN, MAKE]
 
 
 def test_a_text_that_takes_too_long_to_speak_is_refused_at_its_order(

@@ -201,7 +201,7 @@ def _is_complete(session: Session, claim: Claim, item_id: str) -> bool:
 def _next_stage(session: Session, job: Any, stage: str, seconds: float) -> None:  # noqa: ANN401 - a row
     parameters = validated_parameters(job.capability, job.parameters)
     chosen = choose(session, task=STAGES[stage].task, parameters=parameters)
-    item = new_item(job.id, job.workspace_id, stage, chosen, job.tier, seconds, Speeds(session))
+    item = new_item(job.id, job.workspace_id, stage, chosen, job.tier, seconds, Speeds.now(session))
     session.execute(insert(WorkItem).values(item))
     transition(session, [job.id], "running", stage=stage, progress=0.0)
 

@@ -14,6 +14,7 @@ from api.bodies import BodyLimit
 from api.dependencies import Services, database_slots
 from api.engines.endpoints import router as engines
 from api.health.endpoints import router as health
+from api.jobs.endpoints import direct as direct_jobs
 from api.jobs.endpoints import router as jobs
 from api.jobs.following import router as following
 from api.jobs.ordering import router as ordering
@@ -58,7 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     problems.install(app)
-    for router in (uploads, ordering, jobs, following, recipes, engines, receipt_keys, health):
+    # In the order in which addresses are tried: what is asked most comes first.
+    for router in (direct_jobs, jobs, ordering, following, uploads, recipes, engines, receipt_keys, health):
         app.include_router(router)
     if settings.storage.kind == "local":
         app.include_router(objects)

@@ -104,13 +104,19 @@ async def _principal(
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-async def _job_id(
-    job_id: Annotated[str, Path(description="id of a job", examples=["job_01k9zj4w8n2x0q5v7r3t6y1b4d"])],
-) -> str:
+GivenJobId = Annotated[str, Path(description="id of a job", examples=["job_01k9zj4w8n2x0q5v7r3t6y1b4d"])]
+
+
+def checked_job_id(job_id: str) -> str:
+    """An id that the database can be asked for. Raises NotFound."""
     # PostgreSQL's text has no NUL, so such an id would be an error of the database and not what it is: unknown.
     if "\0" in job_id or len(job_id) > 64:  # noqa: PLR2004 - ids have 30 characters
         raise NotFound("There is no such job here.", code="job_not_found")
     return job_id
+
+
+async def _job_id(job_id: GivenJobId) -> str:
+    return checked_job_id(job_id)
 
 
 JobIdDep = Annotated[str, Depends(_job_id)]

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api.bodies import too_large
 from api.json_body import parsed
+from audiomill.accounts.keys import Principal
 from audiomill.errors import Unauthorized
 from audiomill.settings import LimitSettings
 
@@ -70,14 +71,10 @@ class KeyedRoute(APIRoute):
         has_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
-            services = request.app.state.services
-            check = partial(services.keys.principal, _key(request))
-            request.state.principal = await check()
-            request.state.check_key = check  # for answers that go on for long
-            request.state.workspace_id = request.state.principal.workspace_id
+            await _let_in(request)
             if not has_body:
                 return await handler(request)
-            limits = services.settings.limits
+            limits = request.app.state.services.settings.limits
             bounded = JsonRequest(request.scope, request.receive)
             await bounded.read(limit=self.max_bytes(limits), max_values=max_json_values(limits))
             return await handler(bounded)
@@ -97,6 +94,36 @@ class BriefKeyedRoute(KeyedRoute):
     def max_bytes(limits: LimitSettings) -> int:  # noqa: ARG004 - the same for every installation
         """Of a body."""
         return _BRIEF_BYTES
+
+
+class DirectRoute(KeyedRoute):
+    """The same for what is asked most, where nothing is given beyond the address: the endpoint is called with it.
+
+    To find an endpoint's few arguments takes FastAPI longer than the query. What they are is told to the document only,
+    so each must be text of the path that the endpoint checks, `principal` or `services`.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The endpoint, behind the check."""
+        endpoint = self.endpoint
+
+        async def handle(request: Request) -> Response:
+            principal = await _let_in(request)
+            answer: Response = await endpoint(
+                **request.path_params, principal=principal, services=request.app.state.services
+            )
+            return answer
+
+        return handle
+
+
+async def _let_in(request: Request) -> Principal:
+    """Whose key it is, noted for the log and for answers that go on for long. Raises Unauthorized."""
+    check = partial(request.app.state.services.keys.principal, _key(request))
+    principal: Principal = await check()
+    request.state.principal, request.state.check_key = principal, check
+    request.state.workspace_id = principal.workspace_id
+    return principal
 
 
 def _key(request: Request) -> str:

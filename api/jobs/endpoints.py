@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.answers import as_json, keyed
-from api.dependencies import JobIdDep, PrincipalDep, ServicesDep, SessionDep
+from api.dependencies import GivenJobId, JobIdDep, PrincipalDep, ServicesDep, SessionDep, checked_job_id
 from api.jobs.schemas import Filter, Job, JobList, Limit
-from api.routes import KeyedRoute
+from api.routes import DirectRoute, KeyedRoute
 from audiomill.errors import NotFound
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.queries import JobView
@@ -17,6 +17,7 @@ from audiomill.jobs.reading import read_job, read_output, read_page
 from audiomill.jobs.states import JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
+direct = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DirectRoute)
 
 
 def _job(view: JobView) -> Job:
@@ -57,10 +58,10 @@ async def list_jobs_newest_first(
     )
 
 
-@router.get("/{job_id}", response_model=Job, responses=keyed(404))
-async def get_one_job(job_id: JobIdDep, principal: PrincipalDep, services: ServicesDep) -> Response:
+@direct.get("/{job_id}", response_model=Job, responses=keyed(404))
+async def get_one_job(job_id: GivenJobId, principal: PrincipalDep, services: ServicesDep) -> Response:
     """A job, with its outputs once it is complete."""
-    return as_json(_job(await read_job(services.reader, principal.workspace_id, job_id)))
+    return as_json(_job(await read_job(services.reader, principal.workspace_id, checked_job_id(job_id))))
 
 
 @router.delete("/{job_id}", responses=keyed(404, 409))

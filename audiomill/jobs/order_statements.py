@@ -13,7 +13,8 @@ PRIOR = """
 """
 # What an order adds to what is kept: objects that are neither recordings nor uploads of its workspace yet.
 KNOWN = f"""
-    SELECT workspaces.id, tier, allowed_bytes, {KEPT_BYTES} AS kept_bytes, ({WORDS}) AS words, ({SPEEDS}) AS speeds, prior.*,
+    SELECT workspaces.id, tier, allowed_bytes, {KEPT_BYTES} AS kept_bytes, ({WORDS}) AS words, ({SPEEDS}) AS speeds,
+        prior.*,
         coalesce((
             SELECT sum(size_bytes)
             FROM unnest(%(keys)s::text[], %(versions)s::text[], %(sizes)s::bigint[]) AS new (key, version, size_bytes)

@@ -46,7 +46,9 @@ class Speeds:
     """The real-time factors of engines, as measured until now: rows of engine, model, resource class and factor."""
 
     def __init__(self, measured: Iterable[Sequence[Any]]) -> None:
-        self._factors = {(engine, model, resource): factor for engine, model, resource, factor in measured}
+        self._factors: dict[tuple[str, str, str], float] = {
+            (engine, model, resource): factor for engine, model, resource, factor in measured
+        }
 
     @classmethod
     def now(cls, session: Session) -> "Speeds":

@@ -257,3 +257,14 @@ def test_the_log_holds_no_secret(client: httpx.Client, log: io.StringIO) -> None
     token = upload["url"].rpartition("/")[2]
     for secret in (token, client.headers["Authorization"][10:], "secret name", "private-cursor"):
         assert secret not in log.getvalue()
+
+
+def test_the_endpoint_of_a_direct_route_is_called_without_fastapis_search(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"recipe": "synthesize", "inputs": [{"text": "Asked often."}]}
+    made = client.post("/v1/jobs", json=body).json()["jobs"][0]
+    monkeypatch.setattr("fastapi.routing.solve_dependencies", None)
+    assert client.get(made["url"]).json()["id"] == made["id"]
+    assert client.get("/v1/jobs/%00").json()["code"] == "job_not_found"
+    assert client.get(made["url"], headers={"Authorization": ""}).json()["code"] == "missing_key"

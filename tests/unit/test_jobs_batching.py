@@ -424,5 +424,5 @@ def test_a_batch_that_was_worked_off_tells_how_fast_its_engine_is(database: Data
             leases.close(session, claim)
     with database.session() as session:
         speed = session.scalars(select(EngineSpeed)).one()
-        expected = Speeds(session).expected_seconds(100, engine="pocketsphinx", model=None, resource_class="cpu")
+        expected = Speeds.now(session).expected_seconds(100, engine="pocketsphinx", model=None, resource_class="cpu")
     assert (speed.audio_seconds, speed.engine_seconds, expected) == (2.0, 0.5, 25.0)

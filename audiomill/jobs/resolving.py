@@ -6,15 +6,17 @@ from typing import Any
 
 import rfc8785
 
-from audiomill.catalogue.capabilities import Capability, capability, validated
-from audiomill.catalogue.parameters import Parameters, SynthesizeParameters
+from audiomill.catalogue.capabilities import capability, validated
+from audiomill.catalogue.capability import Capability
+from audiomill.catalogue.parameters import Parameters
 from audiomill.catalogue.recipes import RECIPES, recipe
 from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
 from audiomill.catalogue.stages import STAGES, Task
+from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.errors import BadRequest
 from audiomill.jobs.availability import EngineChoice, EngineView, choice_of
+from audiomill.jobs.batches.lanes import estimated_seconds, lane_of, length_class
 from audiomill.jobs.identifiers import new_id
-from audiomill.jobs.lanes import estimated_seconds, lane_of, length_class
 from audiomill.jobs.orders import InputObject, NewJob, recording_too_large
 from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings

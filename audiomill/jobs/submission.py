@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from audiomill.accounts.space import Space, refuse_if_too_much
-from audiomill.catalogue.capabilities import Capability
+from audiomill.catalogue.capability import Capability
 from audiomill.catalogue.parameters import Parameters
 from audiomill.database.reading import Reader
 from audiomill.errors import Conflict, NotFound

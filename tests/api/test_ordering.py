@@ -90,7 +90,7 @@ def test_the_store_is_asked_outside_of_transactions_and_reads_no_upload_that_was
     assert made.status_code == 201, made.text
     spoken = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "Good evening."}]})
     assert spoken.status_code == 201, spoken.text
-    assert in_transactions == [0, 0]
+    assert in_transactions == [0, 0, 0]
 
 
 def test_an_order_of_texts_is_two_statements_on_the_event_loop(

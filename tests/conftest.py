@@ -6,6 +6,7 @@ One embedded PostgreSQL server serves a whole pytest process (an xdist worker is
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,10 @@ from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Who starts this in the background of a script has Ctrl-C ignored, and so would have all that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What a developer has set for an installation of their own must not reach the tests.
 for _name in [name for name in os.environ if name.upper().startswith("AUDIOMILL_")]:

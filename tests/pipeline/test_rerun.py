@@ -189,7 +189,7 @@ def _away(*_: object, **__: object) -> None:
 
 
 def _break_second_delivery(patch: pytest.MonkeyPatch) -> None:
-    from ops import transcribe
+    from audiomill.stages.transcribe import work as transcribe
 
     real, count = transcribe.deliver, iter(range(100))
 

@@ -59,7 +59,7 @@ def test_the_same_bytes_in_another_process(engine, tmp_path):
     code = (
         "import sys, hashlib, numpy as np; from pathlib import Path\n"
         "from audiomill.engines.text_to_speech.espeak import Espeak; from audiomill.engines.cores import CoreBudget\n"
-        "from audiomill.catalogue.parameters import SynthesizeParameters\n"
+        "from audiomill.catalogue.synthesize import SynthesizeParameters\n"
         "engine = Espeak(model_store=Path(sys.argv[1]), budget=CoreBudget(Path(sys.argv[1]) / 'c', 1))\n"
         "speech = engine.synthesize([sys.argv[2]], SynthesizeParameters())[0]\n"
         "print(hashlib.sha256(np.ascontiguousarray(speech.audio.samples).tobytes()).hexdigest())"

@@ -72,9 +72,9 @@ def test_one_decoder_forgets_what_it_decoded(sentences, tmp_path):
     """The guard itself, in this process: without the reset in `decode` these differ."""
     pcm = [(audio.samples[0] * 32768).astype("<i2").tobytes() for audio in sentences]
     code = (
-        "import sys, pickle; from pathlib import Path\n"
+        "import os, sys, pickle; from pathlib import Path\n"
         "from audiomill.engines.speech_to_text import pocketsphinx_worker as worker\n"
-        "worker.start(Path(sys.argv[1]), 1); pcm = pickle.load(sys.stdin.buffer)\n"
+        "worker.start(Path(sys.argv[1]), 1, os.getppid()); pcm = pickle.load(sys.stdin.buffer)\n"
         "first = [worker.decode(one) for one in pcm]\n"
         "assert [worker.decode(one) for one in reversed(pcm)] == first[::-1]\n"
         "assert all(first)"

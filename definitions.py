@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dagster import Definitions, in_process_executor
+from dagster import Definitions, in_process_executor, load_assets_from_package_module
 
+import assets
 from assets.jobs import batch_jobs, daily_tables
-from assets.recordings import recordings
-from assets.speech import speech
-from assets.transcript_words import transcript_words
-from assets.transcripts import transcripts
 from audiomill.logs import log_as_json
 from audiomill.settings import Settings
 from resources import DatabaseResource, EnginesResource, PartitionKeyIOManager, SettingsResource, StoreResource
@@ -32,7 +29,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     given = dict(overrides or {})
     settings = given.get("settings", SettingsResource())
     return Definitions(
-        assets=[recordings, transcripts, speech, transcript_words],
+        assets=load_assets_from_package_module(assets, include_specs=True),
         jobs=[*batch_jobs, daily_tables],
         sensors=[
             inbox,

@@ -50,15 +50,16 @@ def inbox(
     with _watched(settings.get()) as watch:
         after = context.cursor or None
         if watch is None:
-            after = intake_of_tick.sweep(after)
+            after = intake_of_tick.sweep(after, None)
         else:
             intake_of_tick.take_changed(watch, wait_seconds=0)
             if after is not None or watch.sweep_due():
-                after = intake_of_tick.sweep(after)
+                after = intake_of_tick.sweep(after, watch)
                 if after is None:
                     watch.swept()
-            elif not intake_of_tick.took:
-                intake_of_tick.take_changed(watch, wait_seconds=_wait_seconds(settings.get()))
+            if after is None and not intake_of_tick.took:
+                # After a sweep too: the next tick begins five seconds later at the earliest.
+                intake_of_tick.take_changed(watch, wait_seconds=intake_of_tick.wait_seconds())
             if after is None:
                 intake_of_tick.take_rest(watch)
     if intake_of_tick.took:
@@ -92,10 +93,20 @@ class Intake:
             f"{self.waiting} still being written or waiting for an engine."
         )
 
-    def sweep(self, after: str | None) -> str | None:
-        """Up to `pages_per_tick` pages; returns where the next tick goes on, None when all was looked at."""
+    def wait_seconds(self) -> float:
+        """How long this tick may still listen: what comes at the last moment is taken before Dagster ends the tick."""
+        waited = time.monotonic() - self._began
+        return max(0.0, min(self.settings.dagster.tick_wait_seconds, MOST_WAIT_SECONDS - waited))
+
+    def sweep(self, after: str | None, watch: InboxWatch | None) -> str | None:
+        """Up to `pages_per_tick` pages; returns where the next tick goes on, None when all was looked at.
+
+        `watch` is told of what does not lie still yet: no event may come of it any more.
+        """
         while not self._full():
             tally = self._page(after)
+            if watch is not None:
+                watch.again(tally.again)
             stays = tally.next_after == after
             after = tally.next_after
             if after is None or stays:
@@ -170,11 +181,6 @@ def _watched(settings: Settings) -> Iterator[InboxWatch | None]:
         yield known
     finally:
         _watching.release()
-
-
-def _wait_seconds(settings: Settings) -> float:
-    # What came at the last moment still has to be taken before Dagster ends the tick.
-    return min(settings.dagster.tick_wait_seconds, MOST_WAIT_SECONDS)
 
 
 def close_watches() -> None:

@@ -1,10 +1,12 @@
 """What the parameters of all capabilities have in common. Each capability's own are in its file."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Listed = TypeVar("Listed")
+Feature = Literal["translation"]
+"""What only some engines of a task can do and an order may ask for. translation: English text from any language."""
 
 
 def _each_once(values: tuple[Listed, ...]) -> tuple[Listed, ...]:
@@ -33,3 +35,15 @@ class Parameters(BaseModel):
         max_length=128,
         description="a model of the engine, when it has several: `small`, `large-v3-turbo`",
     )
+
+    def wanted_language(self) -> str | None:
+        """The language that an engine must know (BCP 47, lower case, hyphens); None: any engine will do."""
+        return None
+
+    def wanted_features(self) -> frozenset[Feature]:
+        """What only some engines of the task can do, and this order asks for."""
+        return frozenset()
+
+    def least_sound_seconds(self, spoken_seconds: float) -> float:  # noqa: ARG002 - where no text is spoken
+        """Seconds of sound that a text comes to at least which lasts `spoken_seconds` at the reference rate."""
+        return 0.0

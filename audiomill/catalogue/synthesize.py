@@ -4,8 +4,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from audiomill.catalogue.capability import Capability
+from audiomill.catalogue.capability import Capability, Recipe
 from audiomill.catalogue.parameters import EachOnce, LanguageTag, Parameters
+from audiomill.catalogue.speaking import REFERENCE_RATE_WPM
 
 SpeechFormat = Literal["wav", "flac", "mp3"]
 
@@ -23,5 +24,23 @@ class SynthesizeParameters(Parameters):
         ("wav",), min_length=1, max_length=len(get_args(SpeechFormat)), description="files to deliver"
     )
 
+    def wanted_language(self) -> str | None:
+        """The one that is to be spoken."""
+        return self.language.lower().replace("_", "-")
 
-SYNTHESIZE = Capability("synthesize", "Text to speech", "text", SynthesizeParameters, ("synthesize",))
+    def least_sound_seconds(self, spoken_seconds: float) -> float:
+        """At the speed that is ordered."""
+        return spoken_seconds * REFERENCE_RATE_WPM / self.rate_wpm
+
+
+SYNTHESIZE = Capability(
+    "synthesize",
+    "Text to speech",
+    "text",
+    SynthesizeParameters,
+    ("synthesize",),
+    (
+        Recipe("synthesize", "synthesize", "A text spoken, as wav", {"formats": ["wav"]}),
+        Recipe("voiceover", "synthesize", "A text spoken, as wav, flac and mp3", {"formats": ["wav", "flac", "mp3"]}),
+    ),
+)

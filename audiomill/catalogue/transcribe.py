@@ -4,8 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from audiomill.catalogue.capability import Capability
-from audiomill.catalogue.parameters import EachOnce, LanguageTag, Parameters
+from audiomill.catalogue.capability import Capability, Recipe
+from audiomill.catalogue.parameters import EachOnce, Feature, LanguageTag, Parameters
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
 
@@ -43,5 +43,23 @@ class TranscribeParameters(Parameters):
         (), max_length=100, description="names and terms to prefer"
     )
 
+    def wanted_language(self) -> str | None:
+        """The one that is spoken, where it is said."""
+        return None if self.language == "auto" else self.language.lower().replace("_", "-")
 
-TRANSCRIBE = Capability("transcribe", "Speech to text with word times", "audio", TranscribeParameters, ("transcribe",))
+    def wanted_features(self) -> frozenset[Feature]:
+        """Translation, where the text is to be English."""
+        return frozenset({"translation"} if self.task == "translate" else ())
+
+
+TRANSCRIBE = Capability(
+    "transcribe",
+    "Speech to text with word times",
+    "audio",
+    TranscribeParameters,
+    ("transcribe",),
+    (
+        Recipe("transcribe", "transcribe", "Text, subtitles and word times of a recording"),
+        Recipe("subtitles", "transcribe", "Subtitle files of a recording", {"formats": ["srt", "vtt"]}),
+    ),
+)

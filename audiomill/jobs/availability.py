@@ -16,8 +16,6 @@ from sqlalchemy.orm import Session
 from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.catalogue.parameters import Parameters
 from audiomill.catalogue.stages import ResourceClass, Task
-from audiomill.catalogue.synthesize import SynthesizeParameters
-from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability
 from audiomill.errors import EngineUnavailable
@@ -272,21 +270,12 @@ def _refusal(view: EngineView, parameters: Parameters) -> str | None:
     name = view.engine if view.model is None else f"{view.engine} {view.model}"
     if not view.available:
         return f"{name}: {view.lacks or 'cannot run here'}"
-    language = _language(parameters)
+    language = parameters.wanted_language()
     if language is not None and view.languages is not None and not _speaks(view.languages, language):
         return f"{name} does not know the language {language!r}"
-    translates = isinstance(parameters, TranscribeParameters) and parameters.task == "translate"
     knows_english_only = view.languages is not None and all(tag.startswith("en") for tag in view.languages)
-    if translates and ("translation" not in view.features or knows_english_only):
+    if "translation" in parameters.wanted_features() and ("translation" not in view.features or knows_english_only):
         return f"{name} cannot translate"
-    return None
-
-
-def _language(parameters: Parameters) -> str | None:
-    if isinstance(parameters, TranscribeParameters):
-        return None if parameters.language == "auto" else parameters.language.lower().replace("_", "-")
-    if isinstance(parameters, SynthesizeParameters):
-        return parameters.language.lower().replace("_", "-")
     return None
 
 

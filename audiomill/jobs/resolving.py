@@ -10,9 +10,8 @@ from audiomill.catalogue.capabilities import capability, validated
 from audiomill.catalogue.capability import Capability
 from audiomill.catalogue.parameters import Parameters
 from audiomill.catalogue.recipes import RECIPES, recipe
-from audiomill.catalogue.speaking import REFERENCE_RATE_WPM, speech_too_long
+from audiomill.catalogue.speaking import speech_too_long
 from audiomill.catalogue.stages import STAGES, Task
-from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.errors import BadRequest
 from audiomill.jobs.availability import EngineChoice, EngineView, choice_of
 from audiomill.jobs.batches.lanes import estimated_seconds, lane_of, length_class
@@ -85,10 +84,9 @@ def _refuse_wrong_kind(new: NewJob, ordered: Capability) -> None:
 
 def _check_speech(given: InputObject, parameters: Parameters, settings: Settings) -> None:
     """Raises LimitExceeded for a text whose speech would be too long."""
-    if isinstance(parameters, SynthesizeParameters) and given.least_spoken_seconds is not None:
-        longest = settings.limits.max_seconds
-        if given.least_spoken_seconds * REFERENCE_RATE_WPM / parameters.rate_wpm > longest:
-            raise speech_too_long(longest)
+    longest = settings.limits.max_seconds
+    if given.least_spoken_seconds is not None and parameters.least_sound_seconds(given.least_spoken_seconds) > longest:
+        raise speech_too_long(longest)
 
 
 def recordings_of(jobs: Sequence[NewJob]) -> list[dict[str, Any]]:

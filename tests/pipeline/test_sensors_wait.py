@@ -229,7 +229,9 @@ def drop(folder: Path, name: str) -> None:
 def watched(ticks: Ticks, folder: Path) -> Sensor:
     """An inbox sensor whose first tick swept and found nothing to wait for."""
     inbox = Sensor(ticks.definitions, ticks.instance, "inbox")
-    inbox.tick()
+    with pytest.MonkeyPatch.context() as at_once:
+        at_once.setattr("sensors.inbox.MOST_WAIT_SECONDS", 0)
+        inbox.tick()
     return inbox
 
 
@@ -265,6 +267,26 @@ def test_what_comes_with_it_is_taken_by_the_same_tick(
     monkeypatch.setattr(module, "take_keys", take_and_drop)
     drop(folder, "first.wav")
     assert (ticks.pool.submit(inbox.tick).result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("2 submitted")
+
+
+def test_a_tick_that_swept_and_found_nothing_listens_too(ticks: Ticks, order: Order, folder: Path) -> None:
+    """The first one after a start, and one a minute: the next would begin five seconds later at the earliest."""
+    tick = ticks.pool.submit(Sensor(ticks.definitions, ticks.instance, "inbox").tick)
+    with pytest.raises(TimeoutError):
+        tick.result(1)
+    drop(folder, "after-the-sweep.wav")
+    assert (tick.result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("1 submitted")
+
+
+def test_what_a_sweep_sees_before_it_lies_still_is_taken_by_the_same_tick(
+    ticks: Ticks, order: Order, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropped before anybody listened: no event tells of it, and the next sweep is a minute away."""
+    monkeypatch.setattr(get_settings().inbox, "settle_seconds", 1.5)
+    drop(folder, "before-the-watch.wav")
+    inbox = Sensor(ticks.definitions, ticks.instance, "inbox")
+    said = ticks.pool.submit(inbox.tick).result(LONG_ENOUGH_SECONDS).skip_message or ""
+    assert said.startswith("1 submitted")
 
 
 def test_a_folder_that_is_moved_in_is_taken_with_all_it_holds(

@@ -5,10 +5,10 @@ The order within a task is the order of preference of `auto`, best first. An ins
 them; only workers import those (audiomill/engines/registry.py).
 """
 
-from audiomill.catalogue.engines.entry import AvailabilityReport, EngineEntry, Feature
+from audiomill.catalogue.engines.entry import AvailabilityReport, EngineEntry
 from audiomill.catalogue.engines.speech_to_text import SPEECH_TO_TEXT
 from audiomill.catalogue.engines.text_to_speech import TEXT_TO_SPEECH
 
 ENGINES: tuple[EngineEntry, ...] = (*SPEECH_TO_TEXT, *TEXT_TO_SPEECH)
 
-__all__ = ["ENGINES", "AvailabilityReport", "EngineEntry", "Feature"]
+__all__ = ["ENGINES", "AvailabilityReport", "EngineEntry"]

@@ -1,12 +1,9 @@
 """What an engine's entry says, and what a worker says of an engine. Data only."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from audiomill.catalogue.parameters import Feature
 from audiomill.catalogue.stages import ResourceClass, Task
-
-Feature = Literal["translation"]
-"""What only some engines of a task can do and an order may ask for. translation: English text from any language."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,250 @@
+"""What a newcomer must touch: a capability, an engine and a stage are planted into a copy of the sources, a job of each
+is worked off there by the real definitions, and the files that had to be touched are counted.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tests.guards.checkout import PASSED, Checkout, copied
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Planting:
+    """New files by their path; and what is added to files that are shared: after which text, and what."""
+
+    new: dict[str, str]
+    added: dict[str, dict[str, str]]
+    orders: str
+
+    def into(self, tree: Path) -> None:
+        for name, text in self.new.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_text(dedent(text))
+        for name, places in self.added.items():
+            shared = (tree / name).read_text()
+            for after, text in places.items():
+                assert shared.count(after) == 1, (name, after)
+                shared = shared.replace(after, after + text)
+            (tree / name).write_text(shared)
+
+
+CAPABILITY = Planting(
+    {
+        "audiomill/catalogue/announce.py": '''
+            """The capability `announce`: a text spoken slowly."""
+
+            from pydantic import Field
+
+            from audiomill.catalogue.capability import Capability, Recipe
+            from audiomill.catalogue.synthesize import SynthesizeParameters
+
+
+            class AnnounceParameters(SynthesizeParameters):
+                """A text spoken slowly."""
+
+                rate_wpm: int = Field(100, ge=80, le=450)
+
+
+            ANNOUNCE = Capability(
+                "announce", "A text spoken slowly", "text", AnnounceParameters, ("synthesize",),
+                (Recipe("announce", "announce", "A text spoken slowly, as flac", {"formats": ["flac"]}),),
+            )
+        ''',
+    },
+    {
+        "audiomill/catalogue/capabilities.py": {
+            "from audiomill.catalogue.capability import Capability\n": (
+                "from audiomill.catalogue.announce import ANNOUNCE\n"
+            ),
+            "(TRANSCRIBE, SYNTHESIZE": ", ANNOUNCE",
+        },
+    },
+    '"announce", "espeak-ng", "speech.flac"',
+)
+ENGINE = Planting(
+    {
+        "audiomill/engines/text_to_speech/chime.py": '''
+            """An engine that strikes a tone for each word."""
+
+            import numpy as np
+
+            from audiomill.audio import Audio
+            from audiomill.engines.protocol import Availability, EngineIdentity, Usage
+            from audiomill.engines.text_to_speech.protocol import Speech
+
+
+            class Chime:
+                def __init__(self, *, model_store, budget):
+                    pass
+
+                def availability(self):
+                    return [Availability(None, "cpu", available=True, lacks=None, languages=None)]
+
+                def load(self, model, resource_class):
+                    pass
+
+                @property
+                def identity(self):
+                    return EngineIdentity("chime", "1", None, None)
+
+                @property
+                def usage(self):
+                    return Usage(group_items=4, group_seconds=600, parallel_calls=1)
+
+                def close(self):
+                    pass
+
+                def synthesize(self, texts, params, progress=None, *, longest_seconds=float("inf")):
+                    return [Speech(Audio(self._struck(len(text.split())), 16_000)) for text in texts]
+
+                def _struck(self, words):
+                    seconds = np.arange(16_000 * max(1, words) // 2, dtype=np.float32) / 16_000
+                    return (0.3 * np.sin(2 * np.pi * 440 * seconds)).astype(np.float32)[None]
+        ''',
+    },
+    {
+        "audiomill/catalogue/engines/text_to_speech.py": {
+            "TEXT_TO_SPEECH: tuple[EngineEntry, ...] = (\n": (
+                '    EngineEntry("chime", "text_to_speech", "audiomill.engines.text_to_speech.chime:Chime", '
+                '("cpu",), "MIT", "A tone for each word"),\n'
+            ),
+        },
+    },
+    '"synthesize", "chime", "speech.wav"',
+)
+STAGE = Planting(
+    {
+        "audiomill/stages/recite/__init__.py": '"""The stage `recite`: texts in, speech out, unjudged."""\n',
+        "audiomill/stages/recite/work.py": '''
+            """The stage `recite`: its own part only."""
+
+            from audiomill.audio.encode import encode_file
+            from audiomill.catalogue.synthesize import SynthesizeParameters
+            from audiomill.milling.delivery import Made, deliver, making_key
+            from audiomill.milling.fetching import fetch_input, read_text
+            from audiomill.milling.stage import Finished, Prepared
+
+
+            class Reciting:
+                def __init__(self, bench):
+                    self._bench = bench
+
+                def prepare(self, item, attempt, folder):
+                    sha256 = fetch_input(self._bench.store, item, folder / "input", self._bench.settings)
+                    text = read_text(folder / "input", item.filename)
+                    made_by = self._bench.engine.identity
+                    key = making_key(item.workspace_id, item.stage, made_by, sha256, item.parameters)
+                    return Prepared(item, attempt, text, "all", 1.0, sha256, key, folder)
+
+                def run(self, engine, group, progress):
+                    params = SynthesizeParameters.model_validate(group[0].item.parameters)
+                    return engine.synthesize([prepared.payload for prepared in group], params, progress)
+
+                def finish(self, engine, prepared, result, seconds):
+                    path = prepared.folder / "recital.wav"
+                    encode_file(result.audio, "wav", path)
+                    made = Made(path, ".wav", {"recital.wav": path}, (), None, result.audio.seconds)
+                    bench = self._bench
+                    delivered = deliver(bench.store, bench.key, engine.identity, prepared, made, seconds)
+                    return Finished(delivered, result.audio)
+        ''',
+        "assets/recitals.py": '''
+            """Recitals: the product of the stage `recite`."""
+
+            from assets.batch_products import batch_product
+            from audiomill.catalogue.stages import STAGES
+
+            recitals = batch_product(STAGES["recite"], description="Texts recited.", code_version="1", kinds={"audio"})
+        ''',
+        # To order it: a capability, as above.
+        **{name: text.replace('("synthesize",),\n', '("recite",),\n') for name, text in CAPABILITY.new.items()},
+    },
+    {
+        "audiomill/catalogue/stages.py": {
+            '        Stage("synthesize", "text_to_speech", "speech"),\n': (
+                '        Stage("recite", "text_to_speech", "recitals"),\n'
+            ),
+        },
+        "audiomill/stages/__init__.py": {
+            "from audiomill.milling.stage import StageWork\n": "from audiomill.stages.recite.work import Reciting\n",
+            '    "synthesize": Synthesizing,\n': '    "recite": Reciting,\n',
+        },
+        **CAPABILITY.added,
+    },
+    '"announce", "espeak-ng", "recital.wav"',
+)
+INNER = """
+from tests.pipeline import milling
+from tests.pipeline.conftest import *  # noqa: F403
+
+
+def test_a_job_of_it(database, store, settings, definitions, instance):
+    mill = milling.Mill(database, store, settings, definitions, instance)
+    recipe_name, engine, name = {orders}
+    milling.ENGINES["announce"] = engine
+    jobs = mill.order([b"Good morning to all of you.", b"And a good night."], recipe_name, engine=engine)
+    mill.work()
+    for job in jobs:
+        files = mill.files(job)
+        assert set(files) >= {{name, name + milling.RECEIPT}}
+        assert len(files[name]) > 1000
+        assert mill.job(job).capability in recipe_name
+"""
+
+
+@pytest.fixture(scope="module")
+def copy() -> Iterator[Checkout]:
+    with copied() as checkout:
+        yield checkout
+
+
+def files(tree: Path) -> dict[str, str]:
+    sources = [*tree.rglob("*.py"), *tree.glob("*.toml"), *tree.glob("*.yaml")]
+    return {str(each.relative_to(tree)): each.read_text() for each in sources}
+
+
+@pytest.mark.parametrize(
+    ("planting", "new", "shared", "lines"),
+    [
+        pytest.param(CAPABILITY, 1, 1, 1, id="capability"),
+        pytest.param(ENGINE, 1, 1, 1, id="engine"),
+        # A folder of two files and an asset; its two lists, and a capability to order it by.
+        pytest.param(STAGE, 3 + 1, 2 + 1, 2 + 1, id="stage"),
+    ],
+)
+def test_planted_and_worked_off(copy: Checkout, planting: Planting, new: int, shared: int, lines: int) -> None:
+    before = files(copy.tree)
+    try:
+        planting.into(copy.tree)
+        after = files(copy.tree)
+        assert len(after.keys() - before.keys()) == new
+        changed = [name for name in before if after[name] != before[name]]
+        assert len(changed) == shared
+        added = sum(
+            len(set(after[name].splitlines()) - set(before[name].splitlines()))
+            - len(
+                re.findall(
+                    r"^from .* import",
+                    "\n".join(set(after[name].splitlines()) - set(before[name].splitlines())),
+                    re.MULTILINE,
+                )
+            )
+            for name in changed
+        )
+        assert added == lines, "besides its import"
+        (copy.tree / "tests" / "pipeline" / "test_inner.py").write_text(INNER.format(orders=planting.orders))
+        inner = "tests/pipeline/test_inner.py::test_a_job_of_it"
+        outcomes = copy.test([inner], seconds=200, until_one_fails=True)
+        assert [ended.kind for ended in outcomes.values()] == [PASSED], copy.said()
+    finally:
+        for name in files(copy.tree).keys() - before.keys():
+            (copy.tree / name).unlink()
+        for name, text in before.items():
+            (copy.tree / name).write_text(text)

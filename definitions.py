@@ -56,6 +56,6 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     )
 
 
-# The code server and every run load this module, and nothing else of ours before it.
+# Every process of Dagster that runs code of ours loads this module: what it logs is set here.
 log_as_json(Settings().log_level)
 defs = build_defs()

@@ -90,7 +90,7 @@ class BatchingSettings(BaseModel):
     )
     min_items: Positive = Field(8, description="a backlog is not split into batches smaller than this")
     max_wait_seconds: Annotated[float, Field(ge=0)] = Field(
-        20, description="on a busy lane a batch that is not full waits until its oldest item is this old"
+        20, description="on a busy resource class a batch that is not full waits until its oldest item is this old"
     )
     queue_factor: Positive = Field(2, description="no batches are formed while this many times the slots are waiting")
     lower_tier_every: Annotated[int, Field(ge=2)] = Field(
@@ -101,7 +101,7 @@ class BatchingSettings(BaseModel):
 class LeaseSettings(BaseModel):
     """How a run owns a batch, and what becomes of the batch when the run breaks, hangs or falls silent."""
 
-    heartbeat_seconds: Seconds = Field(5, description="how often a run says that it lives")
+    heartbeat_seconds: Seconds = Field(5, description="how often a run that advances renews its lease")
     ttl_seconds: Seconds = Field(45, description="a lease without a heartbeat for so long is lost")
     sweep_seconds: Positive = Field(15, description="how often the reaper looks for what was lost (at start)")
     start_timeout_seconds: Seconds = Field(600, description="a batch whose run never claims it is given up")
@@ -158,7 +158,7 @@ class QualitySettings(BaseModel):
 
 
 class InboxSettings(BaseModel):
-    """Folder and bucket intake."""
+    """The inbox, a folder or a bucket."""
 
     page_size: Positive = Field(500, description="objects looked at per page")
     pages_per_tick: Positive = Field(10, description="pages taken in one sensor tick (a tick may last 60 s)")

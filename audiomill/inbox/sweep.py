@@ -1,7 +1,7 @@
 """The inbox: what lies under `inbox/<workspace>/<recipe>/…` becomes jobs, each writing of it once, none unsaid.
 
 The store is swept page by page, over and over: a cursor that only moved forward would miss every object whose key
-sorts before it. What became of an object is kept in `inbox_entries` (inbox_entries.py), so that a sweep of known
+sorts before it. What became of an object is kept in `inbox_entries` (entries.py), so that a sweep of known
 objects costs one listing and one query a page.
 
 **Nothing that one object is or does may end its page**: it is rejected with a sentence, or waits for an engine or

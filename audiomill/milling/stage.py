@@ -48,7 +48,7 @@ class Finished:
 
 
 class StageWork(Protocol[Payload, Result]):
-    """One stage's own part of a run (audiomill/stages/transcribe/work.py, audiomill/stages/synthesize/work.py)."""
+    """One stage's own part of a run (a folder of audiomill/stages)."""
 
     def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Prepared[Payload, Result]:
         """Fetch and decode. Called from several threads. Raises CustomerError when the input is at fault."""

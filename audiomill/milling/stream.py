@@ -134,7 +134,7 @@ class _Stream(Generic[Payload, Result]):
         folder: Path,
         only_this: Callable[[OperatorError], bool],
     ) -> None:
-        self._stage, self._engine, self._recorder, self._folder = stage, engine, writer, folder
+        self._stage, self._engine, self._writer, self._folder = stage, engine, writer, folder
         self._only_this = only_this
         self._usage = engine.usage
         self._queue: deque[ClaimedItem] = deque()
@@ -152,7 +152,7 @@ class _Stream(Generic[Payload, Result]):
         """Until every one of these items has ended."""
         self._queue.extend(items)
         while self._queue or self._flight.items():
-            self._recorder.check()
+            self._writer.check()
             self._refill()
             self._call_engine()
             self._note_calls()
@@ -179,8 +179,8 @@ class _Stream(Generic[Payload, Result]):
         if not self._queue or (room < self._window // 2 and self._flight.items()):
             return
         chunk = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
-        attempts = self._recorder.begin([item.id for item in chunk])
-        self._recorder.advanced(max(self._longest(), *(item.audio_seconds for item in chunk)))
+        attempts = self._writer.begin([item.id for item in chunk])
+        self._writer.advanced(max(self._longest(), *(item.audio_seconds for item in chunk)))
         for item in chunk:
             if item.id in attempts:
                 folder = self._folder / item.id
@@ -214,7 +214,7 @@ class _Stream(Generic[Payload, Result]):
     def _note_calls(self, starting: Sequence[Prepared[Payload, Result]] = ()) -> None:
         """Note who is inside the engine, before it could die of one."""
         inside = [prepared.item.id for pack in self._flight.calls.values() for prepared in pack]
-        self._recorder.inside([*inside, *(prepared.item.id for prepared in starting)])
+        self._writer.inside([*inside, *(prepared.item.id for prepared in starting)])
 
     def _longest(self) -> float:
         """Seconds of the longest sound in flight: what may take its time."""
@@ -224,7 +224,7 @@ class _Stream(Generic[Payload, Result]):
         return max([0.0, *known, *(item.audio_seconds for item in flight.preparing.values())])
 
     def _unwanted(self, prepared: Prepared[Payload, Result]) -> bool:
-        return prepared.item.id in self._recorder.unwanted
+        return prepared.item.id in self._writer.unwanted
 
     def _pack(self, ready: list[Prepared[Payload, Result]]) -> list[Prepared[Payload, Result]] | None:
         pack: list[Prepared[Payload, Result]] = []
@@ -242,7 +242,7 @@ class _Stream(Generic[Payload, Result]):
         def progress(index: int, share: float) -> None:
             if self._stopping.is_set() or all(map(self._unwanted, pack)):
                 raise _Stopped
-            self._recorder.progress(pack[index].item.id, share)
+            self._writer.progress(pack[index].item.id, share)
 
         with self._engine_time.call() as charge:
             results = self._stage.run(self._engine, pack, progress)
@@ -253,7 +253,7 @@ class _Stream(Generic[Payload, Result]):
     def _advance(self, future: Future[object]) -> None:
         """Take an item, or a group, from one step to the next."""
         flight = self._flight
-        self._recorder.advanced(self._longest())
+        self._writer.advanced(self._longest())
         if future in flight.preparing:
             item = flight.preparing.pop(future)  # type: ignore[arg-type]  # found there
             prepared = self._outcome(future, item)
@@ -323,7 +323,7 @@ class _Stream(Generic[Payload, Result]):
             return
         if isinstance(error, EngineProcessDied):
             # Killed from outside, or of this input: that is learned as with a run's own process, by several deaths.
-            self._recorder.crashed(prepared.item.id, prepared.item.job_id, error)
+            self._writer.crashed(prepared.item.id, prepared.item.job_id, error)
             self._forget(prepared.item)
             return
         failure = CustomerError(ENGINE_CRASHED, code="engine_crashed")
@@ -336,7 +336,7 @@ class _Stream(Generic[Payload, Result]):
 
     def _finish_and_record(self, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> Finished:
         finished = self._stage.finish(self._engine, prepared, result, seconds)
-        self._recorder.complete(prepared.item.id, prepared.item.job_id, finished.result)
+        self._writer.complete(prepared.item.id, prepared.item.job_id, finished.result)
         if finished.picture is not None and len(self.pictures) < MOST_ON_A_SHEET:
             # An outline, a few kilobytes: the sound itself would stay in memory, or on the disk, until the batch ends.
             outline = envelope(finished.picture)
@@ -351,7 +351,7 @@ class _Stream(Generic[Payload, Result]):
         if error is None:
             return future.result()
         if isinstance(error, OperatorError) and not isinstance(error, LeaseLost) and self._only_this(error):
-            self._recorder.hand_back(item.id, item.job_id, error)
+            self._writer.hand_back(item.id, item.job_id, error)
             self._forget(item)
             return None
         if isinstance(error, _OF_THE_MACHINE) or not isinstance(error, Exception):
@@ -368,7 +368,7 @@ class _Stream(Generic[Payload, Result]):
         return None
 
     def _failed(self, item: ClaimedItem, error: CustomerError) -> None:
-        self._recorder.fail(item.id, item.job_id, error)
+        self._writer.fail(item.id, item.job_id, error)
         self._forget(item)
 
     def _forget(self, item: ClaimedItem) -> None:

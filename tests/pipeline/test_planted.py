@@ -195,7 +195,7 @@ def test_a_job_of_it(database, store, settings, definitions, instance):
         files = mill.files(job)
         assert set(files) >= {{name, name + milling.RECEIPT}}
         assert len(files[name]) > 1000
-        assert mill.job(job).capability in recipe_name
+        assert mill.job(job).capability == recipe_name
 """
 
 

@@ -85,6 +85,22 @@ def test_the_ladder_that_is_shown_is_the_one_that_is_held():
     assert f"`{shown}`" in " ".join((ROOT / "docs" / "architecture.md").read_text().split())
 
 
+def test_the_rules_on_stages_and_tasks_name_every_one_of_them():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    held = {contract["id"]: contract for contract in settings}
+
+    def packages(folder: str) -> set[str]:
+        return {f"{folder}.{each.parent.name}" for each in (ROOT / folder.replace(".", "/")).glob("*/__init__.py")}
+
+    assert set(held["stages-stand-alone"]["modules"]) == packages("audiomill.stages")
+    assert set(held["milling-names-no-stage"]["forbidden_modules"]) == {
+        "audiomill.stages",
+        *packages("audiomill.engines"),
+    }
+
+
 @pytest.mark.parametrize(("contract", "file", "line"), BREACHES)
 def test_planted_breach_breaks_its_contract(copy, contract, file, line):
     with (copy / file).open("a") as planting:

@@ -1,13 +1,13 @@
 """Lanes: which work items may share a batch, and how long an input probably is before anyone has read it.
 
-What that takes of an engine is in speeds.py.
+What that takes of an engine is in audiomill/jobs/speeds.py.
 """
 
 from pathlib import PurePosixPath
 from typing import Final
 
 SHORT: Final = "short"
-"""The length class that has a slot of its own (batching.py)."""
+"""The length class that has a slot of its own (forming.py)."""
 
 # Bytes of one second of sound by kind of file, for estimates only: CD-quality PCM, FLAC at about 60 % of it,
 # and 128 kbit/s for what is compressed.
@@ -16,7 +16,7 @@ _COMPRESSED: Final = 16_000
 # espeak-ng's default of 175 words a minute at English's 5.7 characters a word with its space.
 _CHARACTERS_PER_SECOND: Final = 16.6
 
-# Of the engine's time: a minute and a quarter of an hour of sound, where the engine was never measured (speeds.py).
+# Of the engine's time: a minute and a quarter of an hour of sound, where the engine was never measured.
 SHORT_SECONDS: Final = 20
 LONG_SECONDS: Final = 300
 

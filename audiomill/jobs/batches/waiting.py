@@ -1,7 +1,7 @@
 """Waiting for work: a sensor's tick that listens until something is queued, instead of many ticks that look.
 
 PostgreSQL's triggers tell (migration 0007), so nothing is polled. Not here: what is done with the work, and following
-single jobs (`listening.py`).
+single jobs (audiomill/jobs/events).
 """
 
 import threading

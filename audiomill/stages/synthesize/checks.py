@@ -1,9 +1,10 @@
-"""The checks of speech made from a text. What a failed check leads to is said in check.py."""
+"""The checks of speech made from a text. What a failed check leads to is said in quality/check.py."""
 
 import math
 import unicodedata
 
 from audiomill.audio import peak, silent_share
+from audiomill.catalogue.speaking import REFERENCE_RATE_WPM
 from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.quality.check import Check
@@ -12,8 +13,6 @@ from audiomill.quality.sound import clipping
 MAX_SILENT_SHARE = 0.9
 """Of the length, in windows of 50 ms below -60 dBFS. Three words in paragraphs of their own, at 80 words a minute by
 espeak-ng, are 0.58 silence; ordinary text is at most 0.16."""
-
-REFERENCE_RATE_WPM = 175
 
 MIN_SECONDS_PER_CHARACTER = 0.02
 """At 175 words a minute. espeak-ng takes 0.05 to 0.08 s for a letter of a spoken word in English and German."""

@@ -1,4 +1,4 @@
-"""The checks of a transcript against the recording it is of. What a failed check leads to is said in check.py."""
+"""The checks of a transcript against the recording it is of. What a failed check leads to: quality/check.py."""
 
 import re
 import statistics

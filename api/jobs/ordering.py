@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
+import structlog
 from fastapi import APIRouter, Header, Response
 from fastapi.concurrency import run_in_threadpool
 from ulid import ULID
@@ -28,6 +29,7 @@ from audiomill.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
 
+log = structlog.get_logger(__name__)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 _QUICK_CHARACTERS = 64 * 1024
@@ -98,10 +100,19 @@ async def _with_uploads(request: "_Request") -> Submitted:
 
 
 async def _keep_texts(request: "_Request", jobs: list[NewJob]) -> None:
-    """Now that the order stands: what was deleted before it did is put again."""
-    async with database_turn(request.services):
-        await run_in_threadpool(request.wait_for_deletions)
-    await run_in_threadpool(request.keep_texts, jobs)
+    """Now that the order stands: what was deleted before it did is put again.
+
+    Whatever goes wrong here, who ordered is told that the order stands: else they would order again.
+    """
+    try:
+        async with database_turn(request.services):
+            await run_in_threadpool(request.wait_for_deletions)
+    except Exception as error:  # noqa: BLE001 - see above
+        log.warning("deletions_not_waited_for", error=type(error).__name__)
+    try:
+        await run_in_threadpool(request.keep_texts, jobs)
+    except Exception as error:  # noqa: BLE001 - see above
+        log.warning("texts_not_looked_at_again", error=type(error).__name__)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.accounts.space import refuse_if_full
@@ -26,6 +26,7 @@ from audiomill.storage.keys import text_key, upload_key
 # Tab, line feed, form feed and carriage return are part of texts; the rest of Unicode's category Cc is damage.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 _FILENAME_LIMIT = 255
+_DELETION_WAIT_MS = 2000
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,11 @@ def keep_text(store: ObjectStore, given: InputObject, text: str) -> None:
 
 
 def wait_for_deletions(session: Session, workspace_id: str) -> None:
-    """Until deletions of the workspace's texts are over that began before: later ones see what is ordered now."""
+    """Until deletions of the workspace's texts are over that began before: later ones see what is ordered now.
+
+    Not for long: a store that takes its time over a deletion is not to hold up who orders; it is broken off then.
+    """
+    session.execute(text(f"SET LOCAL lock_timeout = {_DELETION_WAIT_MS}"))
     name = func.hashtextextended(f"texts {workspace_id}", 0)
     session.execute(select(func.pg_advisory_xact_lock_shared(name)))
 

@@ -71,9 +71,10 @@ def refuse_malformed(idempotency_key: str, jobs: Sequence[NewJob], settings: Set
 def _refuse_unstorable(idempotency_key: str, jobs: Sequence[NewJob]) -> None:
     """PostgreSQL's text has no NUL and no half characters. Raises BadRequest that says where there is one."""
     texts: list[tuple[str, Any]] = [("idempotency key", idempotency_key)]
+    # Each once: the inputs of one order share their parameters, and these may be long.
+    texts += [("parameters", each) for each in {id(new.parameters): new.parameters for new in jobs}.values()]
     for new in jobs:
-        texts += [("recipe's name", new.recipe), ("parameters", new.parameters), ("file name", new.input.filename)]
-        texts.append(("object's key", new.input.key))
+        texts += [("recipe's name", new.recipe), ("file name", new.input.filename), ("object's key", new.input.key)]
     for what, value in texts:
         if not _is_storable(value):
             raise BadRequest(
@@ -94,9 +95,27 @@ def _is_storable(value: object) -> bool:
 
 def sha256_of_order(jobs: Sequence[NewJob]) -> str:
     """Of all that makes two orders the same. Raises BadRequest for parameters that JSON cannot say."""
-    order: list[Any] = [[new.recipe, new.parameters, new.input.key, new.input.version] for new in jobs]
+    canonical = canonical_parameters(jobs)
+    # The canonical JSON of `[[recipe, parameters, key, version], …]`, without writing the parameters anew for each.
+    hashed = hashlib.sha256(b"[")
+    for place, new in enumerate(jobs):
+        named = [rfc8785.dumps(each) for each in (new.recipe, new.input.key, new.input.version)]
+        hashed.update(b"," if place else b"")
+        hashed.update(b"[" + b",".join([named[0], canonical[id(new.parameters)], *named[1:]]) + b"]")
+    hashed.update(b"]")
+    return hashed.hexdigest()
+
+
+def canonical_parameters(jobs: Sequence[NewJob]) -> dict[int, bytes]:
+    """The canonical JSON of each parameters object, by its `id`: written once, however many inputs share it.
+
+    Raises BadRequest for what JSON cannot say.
+    """
     try:
-        return hashlib.sha256(rfc8785.dumps(order)).hexdigest()
+        return {
+            name: rfc8785.dumps(parameters)
+            for name, parameters in {id(new.parameters): new.parameters for new in jobs}.items()
+        }
     except rfc8785.CanonicalizationError as error:
         raise BadRequest(f"The parameters cannot be read: {error}.", code="bad_parameter") from error
 

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import rfc8785
-
 from audiomill.catalogue.capabilities import capability, validated
 from audiomill.catalogue.capability import Capability
 from audiomill.catalogue.parameters import Parameters
@@ -16,7 +14,7 @@ from audiomill.errors import BadRequest
 from audiomill.jobs.availability import EngineChoice, EngineView, choice_of
 from audiomill.jobs.batches.lanes import estimated_seconds, lane_of, length_class
 from audiomill.jobs.identifiers import new_id
-from audiomill.jobs.orders import InputObject, NewJob, recording_too_large
+from audiomill.jobs.orders import InputObject, NewJob, canonical_parameters, recording_too_large
 from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 
@@ -39,12 +37,13 @@ def tasks_of(jobs: Sequence[NewJob]) -> list[Task]:
 
 def resolved(jobs: Sequence[NewJob], engines: Sequence[EngineView], settings: Settings) -> list[Resolved]:
     """Raises BadRequest, LimitExceeded, EngineUnavailable."""
-    known: dict[bytes, tuple[Capability, Parameters, EngineChoice]] = {}
+    known: dict[tuple[str, bytes], tuple[Capability, Parameters, EngineChoice]] = {}
+    canonical = canonical_parameters(jobs)
     orders = []
     for new in jobs:
         if new.input.size_bytes > settings.limits.max_bytes:
             raise recording_too_large(new.input.filename, new.input.size_bytes, settings)
-        cache_key = rfc8785.dumps([new.recipe, new.parameters])
+        cache_key = (new.recipe, canonical[id(new.parameters)])
         if cache_key not in known:
             known[cache_key] = frozen(engines, new.recipe, new.parameters)
         _refuse_wrong_kind(new, known[cache_key][0])

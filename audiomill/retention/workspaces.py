@@ -11,7 +11,7 @@ from audiomill.database.tables import Job, Output, Recording, Submission, Upload
 from audiomill.errors import CustomerError
 from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
-from audiomill.storage.keys import INBOX
+from audiomill.storage.keys import INBOX, TEXTS
 
 # By age of order, which the index of pages has: what is deleted is at its end, so that the end stays short.
 _DUE = text(
@@ -63,7 +63,9 @@ def _recording_gone(ground: Ground, session: Session, recording_id: str, job_id:
     key, workspace_id = session.execute(
         select(Recording.object_key, Recording.workspace_id).where(Recording.id == recording_id)
     ).one()
-    hold_for_deletion(session, workspace_id)
+    if key.startswith(TEXTS):
+        # Nothing else has the same name whenever it is ordered.
+        hold_for_deletion(session, workspace_id)
     upload = session.scalar(select(Upload).where(Upload.object_key == key).with_for_update())
     unnamed = ~exists().where(Job.recording_id == Recording.id, Job.id != job_id)
     recording = session.scalar(select(Recording).where(Recording.id == recording_id, unnamed).with_for_update())

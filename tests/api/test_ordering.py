@@ -9,6 +9,8 @@ from fastapi import FastAPI
 
 from audiomill.database.connection import Database
 from audiomill.database.reading import Reader
+from audiomill.errors import StorageUnavailable
+from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.jobs.order_statements import KNOWN, MAKE
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
@@ -126,3 +128,26 @@ def test_a_text_that_takes_too_long_to_speak_is_refused_at_its_order(
     assert (refused.status_code, refused.json()["code"]) == (413, "speech_too_long")
     assert "60 seconds to speak" in refused.json()["detail"]
     assert texts(settings) == before
+
+
+def test_a_deletion_that_takes_its_time_fails_no_order(
+    client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order stands: who is told otherwise orders again, and has it twice."""
+    monkeypatch.setattr("audiomill.jobs.inputs._DELETION_WAIT_MS", 200)
+    with database.session() as deleting:
+        hold_for_deletion(deleting, "acme")
+        answer = client.post("/v1/jobs", json={"recipe": "synthesize", "inputs": [{"text": "While one deletes."}]})
+    assert answer.status_code == 201
+    assert client.get(answer.json()["jobs"][0]["url"]).status_code == 200
+
+
+def test_a_store_that_is_away_after_the_order_stands_fails_no_order(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StorageUnavailable("The object store does not answer.")
+
+    monkeypatch.setattr("api.jobs.ordering.keep_text", away)
+    body = {"recipe": "synthesize", "inputs": [{"text": "And then the store went."}]}
+    assert client.post("/v1/jobs", json=body).status_code == 201

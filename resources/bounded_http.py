@@ -1,15 +1,19 @@
-"""uvicorn's h11 protocol for Dagster's webserver, with bounds on what comes before the guard can say no: the time of a
-head and how many connections. h11 bounds the size of a head itself. As api/http_server.py does for the API.
+"""uvicorn's h11 protocol for Dagster's webserver, with bounds on what needs no key: the time of a head, of what is left
+of a body after its answer, and how many connections. h11 bounds the size of a head itself. As api/http_server.py does
+for the API.
 """
 
 import asyncio
 from typing import Any
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 HEAD_SECONDS = 10.0
 """From the connection, or a further request's first byte, until its head is whole."""
+
+LINGER_SECONDS = 5.0
+"""How long the rest of a body may still come after its answer, which did not need it: a refusal, for most."""
 
 MOST_CONNECTIONS = 256
 """Open pages have a socket each; what comes beyond is cut off without a word."""
@@ -42,6 +46,18 @@ class BoundedH11(H11Protocol):
             self._end_head()
         elif not self.transport.is_closing():
             self._begin_head()
+
+    def on_response_complete(self) -> None:
+        """An answer is sent. uvicorn reads what is left of its request for as long as it comes, a byte at a time."""
+        cycle = self.cycle
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self.cycle is cycle:
+            self.loop.call_later(LINGER_SECONDS, self._end_linger, cycle)
+
+    def _end_linger(self, cycle: RequestResponseCycle) -> None:
+        # The connection may carry another request by now.
+        if self.conn.their_state is h11.SEND_BODY and self.cycle is cycle:
+            self.transport.close()
 
     def _begin_head(self) -> None:
         if self._head_timer is None:

@@ -4,6 +4,7 @@ Dagster's webserver asks nobody who he is, answers to any Host, takes mutations 
 an operator happens to open could stop the sensors. Nothing of Dagster or of a web framework is known here.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from audiomill.errors import ConfigurationError
-from audiomill.operators.key import SESSION_SECONDS, Sessions, operator_key
+from audiomill.operators.key import SESSION_SECONDS, Sessions, operator_key, session_cookie
 from audiomill.operators.pages import going_on, login_page, logout_page
 from audiomill.operators.tries import Tries
 from audiomill.settings import Settings
@@ -20,10 +21,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+_Refusal = tuple[int, str] | tuple[int, str, tuple[bytes, bytes]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _READING = frozenset({"GET", "HEAD"})
 _FORM_BYTES = 8192
+LOGIN_SECONDS = 10.0
+"""From the end of a login's head until its body is whole: the server bounds the time of heads only."""
+
 _LOGIN = "/login"
 _LOGOUT = "/logout"
 _GRAPHQL = "/graphql"
@@ -63,8 +68,7 @@ def policy_of(settings: Settings) -> Policy:
         hosts=frozenset(name.lower() for name in names),
         origin=f"{public.scheme}://{public.netloc}",
         identity_header=dagster.identity_header.lower() if dagster.identity_header else None,
-        # Cookies know no ports: two platforms of one machine must not log each other out.
-        cookie=f"audiomill_operator_{dagster.port}",
+        cookie=session_cookie(settings),
         secure=public.scheme == "https",
     )
 
@@ -84,11 +88,8 @@ class Guard:
         request = _Request(scope)
         if (refusal := self._refusal(request)) is not None:
             await _refuse(scope, send, *refusal)
-        elif request.brings_key and (seconds := self._tries.seconds_to_wait(request.address)):
-            sentence = f"Too many wrong keys came from this address. Try again in {seconds} seconds."
-            await _refuse(scope, send, 429, sentence, (b"retry-after", str(seconds).encode()))
         elif request.path == _LOGIN and scope["type"] == "http":
-            await self._login(request, receive, send)
+            await self._login(scope, request, receive, send)
         elif request.path == _LOGOUT and scope["type"] == "http":
             await self._logout(request, send)
         elif self._known(request):
@@ -99,16 +100,24 @@ class Guard:
         else:
             await _refuse(scope, send, 401, "Operators only: send `Authorization: Bearer <operator key>`.")
 
-    def _refusal(self, request: "_Request") -> tuple[int, str] | None:
+    def _refusal(self, request: "_Request") -> _Refusal | None:
         """Why it is not for us or not from us, whoever sends it."""
         if _hostname(request.host) not in self._policy.hosts:
             return 421, "This name is not served here. Operators name it in AUDIOMILL_DAGSTER__ALLOWED_HOSTS."
+        # Before the key is looked at, for any answer beyond this one tells whether it is right.
+        if request.brings_key and (refusal := self._wrong_too_often(request)) is not None:
+            return refusal
         changing = request.method not in _READING
         if changing and not self._from_here(request):
             return 403, "This came from a page of another site."
         if request.path.rstrip("/") == _GRAPHQL and not changing and request.query:
             return 405, "GraphQL is asked by POST."
         return None
+
+    def _wrong_too_often(self, request: "_Request") -> _Refusal | None:
+        seconds = self._tries.seconds_to_wait(request.address)
+        sentence = f"Too many wrong keys came from this address. Try again in {seconds} seconds."
+        return (429, sentence, (b"retry-after", str(seconds).encode())) if seconds else None
 
     def _from_here(self, request: "_Request") -> bool:
         """Browsers say where a change or a socket comes from; programs that send the key need not."""
@@ -137,11 +146,20 @@ class Guard:
             self._tries.was_wrong(request.address)
         return right
 
-    async def _login(self, request: "_Request", receive: Receive, send: Send) -> None:
+    async def _login(self, scope: Message, request: "_Request", receive: Receive, send: Send) -> None:
         if request.method == "POST":
-            form = parse_qs((await _body(receive)).decode(errors="replace"))
+            try:
+                async with asyncio.timeout(LOGIN_SECONDS):
+                    body = await _body(receive)
+            except TimeoutError:
+                await _refuse(scope, send, 408, "The login came too slowly.", (b"connection", b"close"))
+                return
+            form = parse_qs(body.decode(errors="replace"))
             wanted = _local(form.get("next", ["/"])[0])
-            if self._is_key(request, form.get("key", [""])[0].strip()):
+            # Asked again: others may have been wrong since this one's head.
+            if (refusal := self._wrong_too_often(request)) is not None:
+                await _refuse(scope, send, *refusal)
+            elif self._is_key(request, form.get("key", [""])[0].strip()):
                 await self._let_in(send, wanted)
             else:
                 await _answer(send, 401, login_page(wanted, "This is not the operator key of this installation."))

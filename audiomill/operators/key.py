@@ -22,8 +22,23 @@ def operator_key(settings: Settings) -> str:
 
 
 def bearer(settings: Settings) -> dict[str, str]:
-    """The header with which programs of ours ask Dagster's webserver."""
+    """The header with which programs ask Dagster's webserver."""
     return {"Authorization": f"Bearer {operator_key(settings)}"}
+
+
+def session_cookie(settings: Settings) -> str:
+    """The name of the cookie that holds a session."""
+    # Cookies know no ports: two platforms of one machine must not log each other out.
+    return f"audiomill_operator_{settings.dagster.port}"
+
+
+def own_session(settings: Settings, origin: str) -> dict[str, str]:
+    """Headers with which programs of ours ask Dagster's webserver at `origin`: a session's, as a page of its own has.
+
+    Not the key: it is refused for a while to all of this machine once anybody here was wrong about it too often.
+    """
+    session = Sessions(operator_key(settings)).new_session()
+    return {"Cookie": f"{session_cookie(settings)}={session}", "Origin": origin}
 
 
 def login_url(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from audiomill.operators.key import bearer
+from audiomill.operators.key import own_session
 from audiomill.platform.sockets import code_server_socket
 from audiomill.settings import Settings
 
@@ -77,9 +77,9 @@ class Readiness:
                         probe.connect(str(code_server_socket(self._settings.data_dir)))
                         return True
                 case "webserver":
-                    return httpx.get(
-                        f"{self._dagster()}/server_info", headers=bearer(self._settings), timeout=2
-                    ).is_success
+                    origin = self._dagster()
+                    headers = own_session(self._settings, origin)
+                    return httpx.get(f"{origin}/server_info", headers=headers, timeout=2).is_success
                 case "code location":
                     return "webserver" not in self._missing and self._location_loaded()
                 case _:
@@ -88,9 +88,9 @@ class Readiness:
             return False
 
     def _location_loaded(self) -> bool:
-        answer = httpx.post(
-            f"{self._dagster()}/graphql", json={"query": _LOCATIONS}, headers=bearer(self._settings), timeout=10
-        )
+        origin = self._dagster()
+        headers = own_session(self._settings, origin)
+        answer = httpx.post(f"{origin}/graphql", json={"query": _LOCATIONS}, headers=headers, timeout=10)
         if not answer.is_success:
             return False
         entries = answer.json()["data"]["workspaceOrError"].get("locationEntries") or []
@@ -110,7 +110,8 @@ class Readiness:
 
     def _dagster(self) -> str:
         # Not the public URL: a proxy may stand before it.
-        return f"http://{_reachable(self._settings.dagster.host)}:{self._settings.dagster.port}"
+        # As httpx writes it in Host, with which the guard compares the origin: small letters, and no port 80.
+        return str(httpx.URL(f"http://{_reachable(self._settings.dagster.host)}:{self._settings.dagster.port}"))
 
     def _api(self) -> str:
         return f"http://{_reachable(self._settings.api.host)}:{self._settings.api.port}"

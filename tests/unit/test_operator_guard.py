@@ -253,3 +253,32 @@ def test_a_person_logs_out(browser):
     assert "logged out" in out.text
     assert browser.ask("GET", "/runs").status_code == 401
     assert "/logout" in out.text
+
+
+def test_wrong_keys_of_programs_that_change_something_are_counted_out_too(browser):
+    for _ in range(tries.WRONG_KEYS):
+        assert browser.ask("POST", "/graphql", {"Authorization": "Bearer x"}, json={}).status_code == 403
+    assert browser.ask("POST", "/graphql", {"Authorization": "Bearer x"}, json={}).status_code == 429
+    assert browser.ask("POST", "/graphql", BEARER, json={}).status_code == 429, "else it would be told apart"
+    assert browser.server.reached == []
+
+
+def test_logins_that_are_begun_together_are_counted_out_too(browser):
+    """Each was begun before any was wrong."""
+
+    async def begun():
+        all_here, waiting = asyncio.Event(), 0
+
+        async def body():
+            nonlocal waiting
+            waiting += 1
+            if waiting == tries.WRONG_KEYS + 5:
+                all_here.set()
+            await all_here.wait()
+            yield b"key=amop_wrong"
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(browser.guard), base_url=HERE) as client:
+            asked = (client.post("/login", headers={"Origin": HERE}, content=body()) for _ in range(15))
+            return sorted(answer.status_code for answer in await asyncio.gather(*asked))
+
+    assert asyncio.run(begun()) == [401] * tries.WRONG_KEYS + [429] * 5

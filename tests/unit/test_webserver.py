@@ -12,21 +12,29 @@ import pytest
 import uvicorn
 
 from audiomill.errors import ConfigurationError
+from audiomill.operators import guard, tries
 from audiomill.operators.guard import Guard, policy_of
+from audiomill.platform.readiness import Readiness
 from audiomill.settings import Settings
 from resources import bounded_http, webserver
 from resources.webserver import server_options
 
+LOADED = b"""{"data": {"workspaceOrError": {"locationEntries": [
+    {"locationOrLoadError": {"__typename": "RepositoryLocation"}}]}}}"""
+
 
 async def nothing(scope, receive, send):
-    """Behind the guard."""
+    """Behind the guard: says of everything that it is loaded."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": LOADED})
 
 
 @pytest.fixture
 def port(tmp_path) -> Iterator[int]:
     """Of a guard that listens as the platform's does."""
-    settings = Settings(data_dir=tmp_path, dagster={"operator_key": "amop_of-a-test-only"})
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        dagster = {"operator_key": "amop_of-a-test-only", "port": listening.getsockname()[1]}
+        settings = Settings(data_dir=tmp_path, dagster=dagster)
         options = {**server_options(settings), "lifespan": "off", "log_config": None}
         server = uvicorn.Server(uvicorn.Config(Guard(nothing, policy_of(settings)), **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -116,3 +124,52 @@ def test_connections_without_number_are_cut_off(port: int, monkeypatch: pytest.M
         third = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
         with contextlib.suppress(ConnectionResetError):
             assert third.recv(100) == b""
+
+
+def login_without_an_end(port: int, path: str = "/login") -> bytes:
+    """The whole head of a POST from a page of ours, and the first byte of its body."""
+    own = f"Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"
+    return f"POST {path} HTTP/1.1\r\n{own}Content-Length: 100\r\n\r\nk".encode()
+
+
+def test_a_login_without_an_end_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 of them once shut the UI for everybody, without a key."""
+    monkeypatch.setattr(guard, "LOGIN_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(login_without_an_end(port))
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_goes_on_after_its_answer_is_cut_off(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvicorn reads it for as long as it comes, a byte at a time."""
+    monkeypatch.setattr(bounded_http, "LINGER_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        raw.sendall(login_without_an_end(port, "/graphql"))
+        assert raw.recv(65536).startswith(b"HTTP/1.1 401")
+        sent = 0
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while sent < 40:
+                sent += raw.send(b"k")
+                time.sleep(0.1)
+    assert sent < 40
+
+
+def test_a_connection_whose_body_ended_is_kept(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_http, "LINGER_SECONDS", 0.2)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+        for _ in range(2):
+            raw.sendall(login_without_an_end(port, "/graphql"))
+            assert raw.recv(65536).startswith(b"HTTP/1.1 401")
+            raw.sendall(b"k" * 99)
+            time.sleep(0.5)
+
+
+def test_the_platform_is_ready_whoever_guesses_keys_on_this_machine(port: int, tmp_path) -> None:
+    for _ in range(tries.WRONG_KEYS + 1):
+        guessed = httpx.get(f"http://127.0.0.1:{port}/", headers={"Authorization": "Bearer x"})
+    assert guessed.status_code == 429
+    dagster = {"operator_key": "amop_of-a-test-only", "port": port}
+    readiness = Readiness(Settings(data_dir=tmp_path, dagster=dagster, api={"port": 1}), tmp_path / "supervisor")
+    assert not readiness.all_ready()
+    assert readiness.waiting_for() == "code server, API"

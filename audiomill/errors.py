@@ -14,7 +14,7 @@ AudiomillError
 │   ├── EngineUnavailable      nothing that can run here serves the order; names what is missing
 │   └── QualityRejected        the result did not pass the quality gate
 └── OperatorError              something the operator must mend; the customer sees only that we failed
-    ├── StorageUnavailable     the object store does not answer
+    ├── StorageUnavailable     the object store does not answer, or this machine's disk is full
     ├── DatabaseUnavailable    the database does not answer
     ├── EngineFailed           an engine broke while working on one item
     │   └── EngineProcessDied  a process of its own was killed meanwhile, by the item or by whomever
@@ -114,7 +114,7 @@ class OperatorError(AudiomillError):
 
 
 class StorageUnavailable(OperatorError):
-    """The object store does not answer."""
+    """The object store does not answer; `scratch_unavailable`: this machine cannot write what it works on."""
 
     default_code = "storage_unavailable"
 

@@ -18,6 +18,9 @@ import structlog
 
 from audiomill.errors import StorageUnavailable
 
+SCRATCH_UNAVAILABLE = "scratch_unavailable"
+"""The code of StorageUnavailable where it is this machine's disk, not the store: never about one item alone."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -96,5 +99,5 @@ def _made(root: Path, run_id: str) -> tuple[Path, int]:
             os.close(lock)  # swept in the moment before it was locked
     except OSError as error:
         raise StorageUnavailable(
-            f"No scratch folder could be made below the data directory: {error.strerror}."
+            f"No scratch folder could be made below the data directory: {error.strerror}.", code=SCRATCH_UNAVAILABLE
         ) from error

@@ -15,7 +15,7 @@ from audiomill.milling.bench import Bench
 from audiomill.milling.stream import why_given_back, work_off
 from audiomill.milling.writer import BatchWriter
 from audiomill.receipts import signing_key
-from audiomill.scratch import run_scratch, sweep
+from audiomill.scratch import SCRATCH_UNAVAILABLE, run_scratch, sweep
 from audiomill.stages import STAGE_WORK
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
@@ -102,6 +102,8 @@ def _is_about_one_item(error: OperatorError, store: ObjectStore) -> bool:
     """
     if error.code in ABOUT_ONE_ITEM:
         return True
+    if error.code == SCRATCH_UNAVAILABLE:
+        return False  # this machine's disk, of which a store that is ready says nothing
     if not isinstance(error, StorageUnavailable):
         return False
     try:

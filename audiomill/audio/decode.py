@@ -1,5 +1,6 @@
 """From a customer's file to Audio, by a process that holds that file and nothing else. How: audiomill/decoding."""
 
+import errno
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from audiomill.decoding.flaws import Flaw
 from audiomill.decoding.reading import HIGHEST_HZ, LOWEST_HZ, Order, Probe, Sound, plausible_seconds
 from audiomill.decoding.remuxing import Remuxed, Tracks
 from audiomill.errors import AudiomillError, BadInput, LimitExceeded, OperatorError, StorageUnavailable
-from audiomill.scratch import nameless_file
+from audiomill.scratch import SCRATCH_UNAVAILABLE, nameless_file
 from audiomill.settings import LimitSettings
 
 _LEAST_CPU_SECONDS, _CPU_SECONDS_PER_MEGABYTE, _CPU_SECONDS_PER_SECOND = 20.0, 1.0, 0.01
@@ -23,6 +24,9 @@ _LEAST_CPU_SECONDS, _CPU_SECONDS_PER_MEGABYTE, _CPU_SECONDS_PER_SECOND = 20.0, 1
 
 _WALL_FACTOR, _WALL_SECONDS = 4.0, 30.0
 """Of the CPU's time: on a machine with more runs than cores a process waits."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What is said of the disk that is written to, and not of one file that is read."""
 
 _LOUDEST_FORM_HZ, _LOUDEST_FORM_CHANNELS = 48_000, 2
 """What `max_seconds` of sound may take on the disk when the recording's own form is kept."""
@@ -119,7 +123,8 @@ def answered(answer: dict[str, Any], kind: type[Plain]) -> Plain:
         number = answer["machine"]
         why = os.strerror(number) if isinstance(number, int) else "for a reason unknown"
         raise StorageUnavailable(
-            f"The recording could not be read, or its sound not be written, on this machine: {why}."
+            f"The recording could not be read, or its sound not be written, on this machine: {why}.",
+            code=SCRATCH_UNAVAILABLE if isinstance(number, int) and number in _NO_ROOM else None,
         )
     if isinstance(result := answer.get("result"), dict) and set(result) == {field.name for field in fields(kind)}:
         if kind is Sound:

@@ -21,6 +21,7 @@ from audiomill.audio.blocks import blocks
 from audiomill.audio.resample import resampled
 from audiomill.audio.spool import Spool
 from audiomill.errors import BadRequest, StorageUnavailable
+from audiomill.scratch import SCRATCH_UNAVAILABLE
 
 SoundFormat = Literal["wav", "flac", "mp3"]
 
@@ -66,7 +67,9 @@ def encode_file(audio: Audio, sound_format: SoundFormat, path: Path) -> int:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise StorageUnavailable(f"Sound could not be written to this machine's disk: {error.strerror}.") from error
+            raise StorageUnavailable(
+                f"Sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
+            ) from error
         raise
 
 

@@ -18,7 +18,7 @@ from audiomill.audio.decoders import decoders
 from audiomill.audio.resample import resampled
 from audiomill.decoding.remuxing import WRITTEN, Remuxed, RemuxOrder, SoundTrack, Tracks
 from audiomill.errors import BadInput, OperatorError, StorageUnavailable
-from audiomill.scratch import nameless_file
+from audiomill.scratch import SCRATCH_UNAVAILABLE, nameless_file
 from audiomill.settings import LimitSettings
 
 __all__ = ["WRITTEN", "Remuxed", "SoundTrack", "SubtitleTrack", "Tracks", "remux", "tracks"]
@@ -137,7 +137,9 @@ def _raw(sound: Audio) -> BinaryIO:
         file.flush()
     except OSError as error:
         file.close()
-        raise StorageUnavailable(f"Sound could not be written to this machine's disk: {error.strerror}.") from error
+        raise StorageUnavailable(
+            f"Sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
+        ) from error
     except BaseException:
         file.close()
         raise

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audiomill.audio.audio import Audio
 from audiomill.errors import StorageUnavailable
-from audiomill.scratch import nameless_file
+from audiomill.scratch import SCRATCH_UNAVAILABLE, nameless_file
 
 IN_MEMORY_BYTES = 64 * 1024**2
 """Sound above this goes to a file: 17 minutes of 16 kHz mono."""
@@ -89,4 +89,6 @@ def mapped(file: BinaryIO, samples: int, channels: int, sample_rate_hz: int, *, 
 
 
 def _no_room(error: OSError) -> StorageUnavailable:
-    return StorageUnavailable(f"Decoded sound could not be written to this machine's disk: {error.strerror}.")
+    return StorageUnavailable(
+        f"Decoded sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
+    )

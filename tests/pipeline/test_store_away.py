@@ -1,11 +1,16 @@
 """The object store goes away while a batch is worked on."""
 
 import errno
+import functools
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 
+from audiomill.audio.spool import IN_MEMORY_BYTES, Spool
 from audiomill.database.connection import Database
 from audiomill.errors import OperatorError, StorageUnavailable
 from audiomill.jobs.batches import recovery
@@ -14,7 +19,9 @@ from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.queries import get_batch, get_job
 from audiomill.settings import Settings
 from audiomill.stages.transcribe.work import Transcribing
+from audiomill.storage import ObjectStore
 from audiomill.storage.local import LocalStore
+from ops.work import _is_about_one_item
 from tests.fakes.orders import rested
 from tests.pipeline.conftest import Materialise, Order, states
 
@@ -102,6 +109,35 @@ def test_a_full_disk_is_nobodys_fault(
     assert counters(database) == [(0, 0), (0, 0)]
     with database.session() as session:
         assert "No space left" in (get_batch(session, batch_id).note or "")
+
+
+@pytest.mark.parametrize("step", ["prepare", "finish"])
+def test_a_scratch_disk_that_is_full_is_not_about_one_item(
+    database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The store answers all the while. Each item would be handed back, and at last given up, on this machine."""
+
+    def full(*_: object, **__: object) -> None:
+        with Spool() as spool:
+            for _block in range(IN_MEMORY_BYTES // (4 << 20) + 1):
+                spool.write(np.zeros((1 << 20, 1), dtype=np.float32))
+
+    batch_id, jobs = order.batch("say:hello there", "say:good bye")
+    with monkeypatch.context() as disk:
+        disk.setattr("audiomill.audio.spool.nameless_file", functools.partial(Path("/dev/full").open, "wb"))
+        disk.setattr(Transcribing, step, full)
+        assert not materialise(batch_id).success
+    assert states(database, jobs) == ["queued", "queued"]
+    assert counters(database) == [(0, 0), (0, 0)]
+    with database.session() as session:
+        assert "No space left" in (get_batch(session, batch_id).note or "")
+        assert form_batches(session, order.settings) == []  # the lane rests
+
+
+@pytest.mark.parametrize(("code", "alone"), [(None, True), ("scratch_unavailable", False)])
+def test_a_store_that_is_ready_says_nothing_of_the_scratch_disk(code: str | None, alone: bool) -> None:
+    store = cast("ObjectStore", SimpleNamespace(ready=lambda: None))
+    assert _is_about_one_item(StorageUnavailable("No space left on device.", code=code), store) is alone
 
 
 def counters(database: Database) -> list[tuple[int, int]]:

@@ -196,8 +196,9 @@ def test_too_large(tmp_path):
 def test_a_full_disk_is_the_operators_trouble(tmp_path):
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
-    with pytest.raises(StorageUnavailable, match="No space left"):
+    with pytest.raises(StorageUnavailable, match="No space left") as caught:
         decode(file(tmp_path, "good.wav", wav(GOOD)), limits=LIMITS, spool=full)
+    assert caught.value.code == "scratch_unavailable"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPERM, errno.EINVAL])

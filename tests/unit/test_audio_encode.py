@@ -135,8 +135,9 @@ def test_what_is_no_number_is_not_written(bad, sound_format):
 def test_a_full_disk_is_the_operators_trouble(tmp_path):
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(StorageUnavailable) as caught:
         encode_file(two_tones(), "wav", full)
+    assert caught.value.code == "scratch_unavailable"
 
 
 @settings(max_examples=40, deadline=None)

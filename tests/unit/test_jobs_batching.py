@@ -364,7 +364,7 @@ def speeds_of(database: Database, engine: str, factor: float) -> None:
 def test_long_texts_leave_a_slot_to_what_is_short(database: Database, settings: Settings) -> None:
     speeds_of(database, "espeak-ng", 0.01)
     order(database, settings, "acme", texts(4, 500_000))
-    order(database, settings, "acme", texts(4, 62_000))
+    order(database, settings, "acme", audio(4, size_bytes=176_400 * 1000))
     eager = with_(settings, max_wait_seconds=0)
     form(database, eager)
     form(database, eager)
@@ -378,6 +378,35 @@ def test_long_texts_leave_a_slot_to_what_is_short(database: Database, settings: 
     form(database, eager)
     # Both lanes of what is long take turns.
     assert len({batch.lane for batch in batches(database)}) == 3
+
+
+def test_what_is_of_medium_length_may_take_the_slot_kept_from_long(database: Database, settings: Settings) -> None:
+    """The ordinary file: one long recording must not hold up every one of them beside an idle slot."""
+    eager = with_(settings, max_wait_seconds=0)
+    order(database, settings, "acme", audio(4, size_bytes=176_400 * 1000))
+    form(database, eager)
+    assert lanes(database) == {"long": 1}
+    order(database, settings, "small", audio(4, size_bytes=176_400 * 100))
+    form(database, eager)
+    assert lanes(database)["long"] == 1
+    assert lanes(database)["medium"] >= 1
+
+
+def test_beside_short_batches_a_higher_tiers_long_ones_get_their_share(database: Database, settings: Settings) -> None:
+    """While the slot for long is taken, the lower tier's turn is not kept for the moment when it is free again."""
+    eager = with_(settings, max_items=2, queue_factor=1, max_wait_seconds=0)
+    for workspace in ("gold", "acme"):
+        order(database, settings, workspace, texts(60, 500_000))
+    tiers: Counter[str] = Counter()
+    for tick in range(120):
+        order(database, settings, "gold", audio(8))
+        form(database, eager)
+        with database.session() as session:
+            session.execute(text("UPDATE batches SET state = 'closed' WHERE lane LIKE '%|short'"))
+        if tick % 3 == 2:  # a long run outlasts some short ones
+            tiers.update(lane.split("|")[4] for lane in end_all(database))
+    assert tiers.total() == 40
+    assert 28 <= tiers["9"] <= 32
 
 
 def test_where_there_is_one_slot_all_lengths_take_turns(database: Database, settings: Settings) -> None:

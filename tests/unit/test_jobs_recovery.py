@@ -457,6 +457,21 @@ def test_what_is_handed_back_for_ever_is_given_up_as_our_fault(database: Databas
     assert "Nothing is charged" in str(job.failure_reason)
 
 
+def test_what_an_operator_runs_again_is_given_all_its_tries_again(database: Database, settings: Settings) -> None:
+    few = settings.model_copy(update={"lease": settings.lease.model_copy(update={"max_hand_backs": 1})})
+    batch_id, became = batch_of(database, settings, 1), []
+    for run in ("first", "second", "again"):
+        claim = claimed(database, settings, batch_id, run)
+        (item_id,) = begin(database, claim, 0)
+        with database.session() as session:
+            became.append(working.hand_back(session, claim, item_id, "Refused.", few))
+            leases.close(session, claim)
+        if run == "first":
+            rested(database)
+            batch_id = form(database, settings)
+    assert became == ["waits", "given_up", "waits"]
+
+
 def test_a_death_of_an_engines_process_is_one_crash_and_no_verdict(database: Database, settings: Settings) -> None:
     batch_id = batch_of(database, settings, 1)
     for run in range(settings.lease.max_attempts + 1):

@@ -5,8 +5,8 @@ then gathered, lane by lane as their turns come (turns.py), fairly between works
 what it forms, not what waits, and nothing else is locked or sorted. Sized by backlog: a lane's backlog is shared out
 over the slots of its class, within `min_items` and `max_items`, and within what an engine does in `max_engine_seconds`.
 
-Where a class has several slots, one is kept for short items (lanes.py): however many long ones wait, the next short one
-need not.
+Where a class has several slots, one is kept from long items (lanes.py): however many of them wait, what is short or of
+medium length, the ordinary file, goes on beside them.
 """
 
 import math
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.jobs.batches import turns
 from audiomill.jobs.batches.gathering import Gathered, backlog, gather
-from audiomill.jobs.batches.lanes import SHORT
+from audiomill.jobs.batches.lanes import LONG, SHORT
 from audiomill.jobs.batches.turns import Lane, Turns
 from audiomill.settings import Settings
 
@@ -28,7 +28,7 @@ _LOCK = 7_236_120_002
 
 _LOAD = text(
     "SELECT resource_class, count(*) FILTER (WHERE state = 'formed') AS waiting, count(*) AS open, "
-    "count(*) FILTER (WHERE NOT starts_with(reverse(lane), reverse('|' || :short))) AS longer "
+    "count(*) FILTER (WHERE starts_with(reverse(lane), reverse('|' || :long))) AS long "
     "FROM batches WHERE state IN ('formed', 'running') GROUP BY resource_class"
 )
 
@@ -65,29 +65,29 @@ class StartableBatch:
 
 @dataclass
 class _Room:
-    """What one resource class can take: so many batches, so many of them of items that are not short.
+    """What one resource class can take: so many batches, so many of them of long items.
 
     idle: a slot was free when the tick began, so nobody need wait.
     """
 
     slots: int
     batches: int
-    longer_batches: int
+    long_batches: int
     idle: bool
 
     def slots_for(self, lane: Lane) -> int:
         """How many runs of the lane there may be at a time."""
-        return self.slots if lane.length_class == SHORT else max(1, self.slots - 1)
+        return max(1, self.slots - 1) if lane.length_class == LONG else self.slots
 
     def takes(self, lane: Lane) -> bool:
         """Whether a batch of the lane may be formed."""
-        return lane.length_class == SHORT or self.longer_batches > 0
+        return lane.length_class != LONG or self.long_batches > 0
 
     def taken(self, lane: Lane) -> None:
         """A batch of the lane was formed."""
         self.batches -= 1
-        if lane.length_class != SHORT:
-            self.longer_batches -= 1
+        if lane.length_class == LONG:
+            self.long_batches -= 1
 
 
 def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> list[str]:
@@ -116,15 +116,15 @@ def form_batches(session: Session, settings: Settings, *, limit: int = 50) -> li
 
 def _rooms(session: Session, settings: Settings) -> dict[str, _Room]:
     """The classes that can take batches."""
-    load = {row.resource_class: row for row in session.execute(_LOAD, {"short": SHORT})}
+    load = {row.resource_class: row for row in session.execute(_LOAD, {"long": LONG})}
     cpu = settings.cpu
     rooms = {}
     for name, slots in (("cpu", cpu.cpu_runs), ("gpu", cpu.gpu_runs), ("remote", cpu.remote_runs)):
         row = load.get(name)
-        waiting, open_batches, longer = (row.waiting, row.open, row.longer) if row is not None else (0, 0, 0)
+        waiting, open_batches, long = (row.waiting, row.open, row.long) if row is not None else (0, 0, 0)
         batches = slots * settings.batching.queue_factor - waiting
-        # Not formed ahead of their time: a batch that waits in Dagster's queue takes the next slot, whichever it is.
-        room = _Room(slots, batches, batches if slots == 1 else slots - 1 - longer, idle=open_batches < slots)
+        # Long ones are not formed ahead of their time: what waits in Dagster's queue takes the next slot, whichever.
+        room = _Room(slots, batches, batches if slots == 1 else slots - 1 - long, idle=open_batches < slots)
         if room.batches > 0:
             rooms[name] = room
     return rooms
@@ -139,10 +139,7 @@ class _Former:
 
     def next(self, line: Turns, room: _Room) -> str | None:
         """The id of a batch of the lane whose turn it is; None when no lane of the class has one ready."""
-        while (lane := line.next()) is not None:
-            if not room.takes(lane):
-                line.passed_over(lane)
-                continue
+        while (lane := line.next(room.takes)) is not None:
             gathered = gather(
                 self._session,
                 lane.name,

@@ -7,7 +7,9 @@ from pathlib import PurePosixPath
 from typing import Final
 
 SHORT: Final = "short"
-"""The length class that has a slot of its own (forming.py)."""
+
+LONG: Final = "long"
+"""The length class that does not get the last of several slots (forming.py)."""
 
 # Bytes of one second of sound by kind of file, for estimates only: CD-quality PCM, FLAC at about 60 % of it,
 # and 128 kbit/s for what is compressed.
@@ -32,7 +34,7 @@ def length_class(expected_seconds: float) -> str:
     """`short`, `medium` or `long`, by what it will take of its engine: a minute's clip waits in no batch of hours."""
     if expected_seconds < SHORT_SECONDS:
         return SHORT
-    return "medium" if expected_seconds < LONG_SECONDS else "long"
+    return "medium" if expected_seconds < LONG_SECONDS else LONG
 
 
 def lane_of(*, stage: str, engine: str, model: str | None, resource_class: str, tier: int, length: str) -> str:

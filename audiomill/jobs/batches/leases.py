@@ -157,7 +157,8 @@ def _revive_failed(session: Session, batch_id: str) -> None:
     session.execute(
         update(WorkItem)
         .where(WorkItem.id.in_([row.id for row in failed if row.job_id in revived]))
-        .values(state="batched", failure_code=None, failure_reason=None, finished_at=None)
+        # What had been handed back too often was given up: the next fault alone must not do that again.
+        .values(state="batched", hand_backs=0, failure_code=None, failure_reason=None, finished_at=None)
     )
 
 

@@ -5,7 +5,7 @@ same among themselves; so a sustained higher tier cannot starve a lower one. Lan
 was served longest ago is next. Both are remembered in `turns`, for most ticks form one batch only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -57,25 +57,32 @@ class Turns:
     """The lanes of one resource class in the order of their turns, within one tick."""
 
     def __init__(self, lanes: Sequence[Lane], *, contested: int, lower_tier_every: int) -> None:
-        """`contested`: batches of this class that were formed while several tiers waited."""
+        """`contested`: batches of this class that were formed while several tiers waited that there was room for."""
         self._lanes = sorted(lanes, key=lambda lane: (lane.served_at or _NEVER, lane.name))
         self._lower_tier_every = lower_tier_every
+        self._several_tiers = False
         self.contested = contested
         self.changed: dict[str, Lane] = {}
 
-    def next(self) -> Lane | None:
-        """The lane whose turn it is; None when all were dropped."""
-        if not self._lanes:
+    def next(self, takes: Callable[[Lane], bool]) -> Lane | None:
+        """The lane whose turn it is among those that there is room for; None when there is no such lane.
+
+        The others are left out before tiers are compared: a lower tier whose turn came while its lane had no room would
+        keep it, uncounted, until there is, and then have it each time.
+        """
+        lanes = [lane for lane in self._lanes if takes(lane)]
+        if not lanes:
             return None
-        tiers = self._tiers()
+        tiers = sorted({lane.tier for lane in lanes}, reverse=True)
         tier = tiers[0]
-        if len(tiers) > 1:
+        self._several_tiers = len(tiers) > 1
+        if self._several_tiers:
             tier = tiers[min(levels_down(self.contested + 1, self._lower_tier_every), len(tiers) - 1)]
-        return next(lane for lane in self._lanes if lane.tier == tier)
+        return next(lane for lane in lanes if lane.tier == tier)
 
     def served(self, lane: Lane) -> None:
-        """A batch of the lane was formed: it goes to the end of the line."""
-        if len(self._tiers()) > 1:
+        """A batch of the lane that was next was formed: it goes to the end of the line."""
+        if self._several_tiers:
             self.contested += 1
         lane.served_at = datetime.now(UTC)
         self.changed[lane.name] = lane
@@ -85,9 +92,6 @@ class Turns:
     def passed_over(self, lane: Lane) -> None:
         """Nothing of the lane can be formed in this tick."""
         self._lanes.remove(lane)
-
-    def _tiers(self) -> list[int]:
-        return sorted({lane.tier for lane in self._lanes}, reverse=True)
 
 
 def levels_down(number: int, every: int) -> int:

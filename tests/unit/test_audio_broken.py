@@ -132,7 +132,7 @@ def test_a_wav_header_that_lies_about_its_length(says, expected, tmp_path):
 
 
 def test_tags_behind_the_sound_are_not_sound(tmp_path):
-    tail = b"LIST" + (26).to_bytes(4, "little") + b"INFOISFT" + (14).to_bytes(4, "little") + b"Some writer\0"
+    tail = b"LIST" + (26).to_bytes(4, "little") + b"INFOISFT" + (14).to_bytes(4, "little") + b"Some hardware\0"
     decoded = decode(file(tmp_path, "tagged.wav", wav(GOOD, tail=tail)), limits=LIMITS)
     assert (decoded.audio.samples.shape, flaws(decoded)) == ((1, RATE), [])
 

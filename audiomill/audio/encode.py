@@ -66,11 +66,25 @@ def encode_file(audio: Audio, sound_format: SoundFormat, path: Path) -> int:
             return _write(audio, sound_format, file)
     except BaseException as error:
         path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
+        if (why := _why_not_written(error)) is not None:
             raise StorageUnavailable(
-                f"Sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
+                f"Sound could not be written to this machine's disk: {why}.", code=SCRATCH_UNAVAILABLE
             ) from error
         raise
+
+
+def _why_not_written(error: BaseException) -> str | None:
+    """What the disk said; None where it was something else.
+
+    A container that could not be written is closed all the same, and raises then: the disk's own error is behind that
+    one, or lost. What calls back there is the file, and nothing else.
+    """
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError):
+            return str(behind.strerror)
+        behind = behind.__cause__ or behind.__context__
+    return "the file took no more" if isinstance(error, av.error.PyAVCallbackError) else None
 
 
 def rounded(audio: Audio) -> Audio:

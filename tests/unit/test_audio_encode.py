@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.error import PyAVCallbackError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,19 @@ def test_a_full_disk_is_the_operators_trouble(tmp_path):
     with pytest.raises(StorageUnavailable) as caught:
         encode_file(two_tones(), "wav", full)
     assert caught.value.code == "scratch_unavailable"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_and_so_is_what_closing_says_of_a_file_that_could_not_be_written(known, tmp_path, monkeypatch):
+    """Several encoders at once on a full disk: FFmpeg's error at the end is not the disk's own any more."""
+
+    def written(*_: object) -> int:
+        raise PyAVCallbackError(1, "") from (OSError(28, "No space left on device") if known else None)
+
+    monkeypatch.setattr(sys.modules["audiomill.audio.encode"], "_write", written)
+    with pytest.raises(StorageUnavailable, match="No space left" if known else "took no more"):
+        encode_file(two_tones(), "wav", tmp_path / "speech.wav")
+    assert not (tmp_path / "speech.wav").exists()
 
 
 @settings(max_examples=40, deadline=None)

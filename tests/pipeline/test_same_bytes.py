@@ -80,7 +80,8 @@ def made(
         jobs = mill.order([inputs[index] for index in part], recipe, **parameters)
         worked += mill.work()
         found |= {int(index): mill.deliverables(job) for index, job in zip(part, jobs, strict=True)}
-    assert len(worked) == batches
+    # A part makes more than one where the engine was measured slow here: lanes go by expected time (decision 37).
+    assert len(worked) >= batches
     return [found[index] for index in range(len(inputs))]
 
 

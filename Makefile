@@ -23,7 +23,7 @@ help:
 	@echo "make up          the platform, until Ctrl-C"
 	@echo "make test        all tests that need no torch"
 	@echo "make test-torch  the tests of the engines that need torch, in an environment of their own"
-	@echo "make guards      take out each guard of tests/guards, and see that its test notices; ARGS='--only recovery'"
+	@echo "make guards      take out each guard of tests/guards, and see that its test notices; ARGS='--only recovery' or '--since COMMIT'"
 	@echo "make check       ruff, mypy, import-linter"
 	@echo "make constraints write constraints.txt anew from the newest versions that fit together"
 	@echo "make clean       remove environments, caches and demo-output; the platform's data stays"

@@ -1,4 +1,4 @@
-"""`python -m tests.guards [--only SUBSTRING]`: take each guard out, and see whether a test notices.
+"""`python -m tests.guards [--only SUBSTRING] [--since COMMIT]`: take each guard out, and see whether a test notices.
 
 A test that has never failed proves nothing. Each entry of the list names a guard and the tests that stand for it; here
 they must pass with it and fail without it. A test that breaks before it begins (an import, a fixture) is no proof.
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
+from tests.guards.changes import touched
 from tests.guards.checkout import PASSED, Checkout, Outcome, copied
 from tests.guards.listed import Guard, guards
 
@@ -22,12 +23,20 @@ def main() -> int:
     """The exit code: 0 when every removal was noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.guards")
     parser.add_argument("--only", default="", metavar="SUBSTRING", help="guards whose file and point have this in them")
+    parser.add_argument(
+        "--since", metavar="COMMIT", help="guards that changed, or whose code or tests did (changes.py)"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at once, each in a copy of its own")
     parser.add_argument("--verbose", action="store_true", help="what pytest said, where a removal was not noticed")
     given = parser.parse_args()
     # Copies and what runs in them go, whoever ends this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = [guard for guard in guards() if given.only in str(guard)]
+    if given.since:
+        try:
+            chosen = list(touched(chosen, given.since))
+        except ValueError as error:
+            parser.error(str(error))
     noticed = 0
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(given.jobs))
@@ -47,7 +56,7 @@ def main() -> int:
             if given.verbose and outcome.kind != NOTICED:
                 print(said, file=sys.stderr)
     print(f"{len(chosen)} guards, {noticed} noticed, {len(chosen) - noticed} not")
-    return 0 if chosen and noticed == len(chosen) else 1
+    return 0 if (chosen or given.since) and noticed == len(chosen) else 1
 
 
 @contextmanager

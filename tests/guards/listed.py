@@ -45,13 +45,18 @@ class Guard:
 def guards() -> Iterator[Guard]:
     """All of them, in the order of the files."""
     for file in sorted(HERE.glob("*.toml")):
-        for entry in tomllib.loads(file.read_text(encoding="utf-8"))["guard"]:
-            one = {name: entry.pop(name) for name in ("file", "remove", "put") if name in entry}
-            edits = entry.pop("edits", []) or [one]
-            yield Guard(
-                listed_in=file.stem,
-                point=entry.pop("point"),
-                edits=tuple(Edit(**edit) for edit in edits),
-                tests=tuple(entry.pop("tests")),
-                **entry,
-            )
+        yield from read(file.read_text(encoding="utf-8"), file.stem)
+
+
+def read(text: str, listed_in: str) -> Iterator[Guard]:
+    """The guards of one file of the list."""
+    for entry in tomllib.loads(text)["guard"]:
+        one = {name: entry.pop(name) for name in ("file", "remove", "put") if name in entry}
+        edits = entry.pop("edits", []) or [one]
+        yield Guard(
+            listed_in=listed_in,
+            point=entry.pop("point"),
+            edits=tuple(Edit(**edit) for edit in edits),
+            tests=tuple(entry.pop("tests")),
+            **entry,
+        )

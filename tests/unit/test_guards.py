@@ -5,9 +5,10 @@ from functools import cache
 
 import pytest
 
+from tests.guards import changes
 from tests.guards.__main__ import NOTICED, without
 from tests.guards.checkout import PASSED, Outcome, copied
-from tests.guards.listed import ROOT, Edit, Guard, guards
+from tests.guards.listed import ROOT, Edit, Guard, guards, read
 
 GUARDS = list(guards())
 
@@ -34,6 +35,19 @@ def test_its_tests_exist(guard: Guard) -> None:
 
 def test_no_point_is_listed_twice() -> None:
     assert len({str(guard) for guard in GUARDS}) == len(GUARDS)
+
+
+@pytest.mark.parametrize("what", ["nothing", "code", "test", "entry"])
+def test_what_changed_since_is_the_entry_its_code_or_its_tests(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = '[[guard]]\npoint = "p"\nfile = "a/x.py"\nremove = "x"\nput = ""\ntests = ["tests/t.py::test_it"]\n'
+    answers = {
+        "diff": {"nothing": "other.py\0", "code": "a/x.py\0", "test": "tests/t.py\0", "entry": ""}[what],
+        "ls-tree": "tests/guards/__main__.py\0tests/guards/one.toml\0",
+        "show": entry,
+    }
+    monkeypatch.setattr(changes, "_git", lambda command, *_: answers[command])
+    now = list(read(entry.replace('remove = "x"', 'remove = "y"') if what == "entry" else entry, "one"))
+    assert list(changes.touched(now, "HEAD")) == ([] if what == "nothing" else now)
 
 
 @cache

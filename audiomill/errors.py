@@ -17,7 +17,8 @@ AudiomillError
     ├── StorageUnavailable     the object store does not answer, or this machine's disk is full
     ├── DatabaseUnavailable    the database does not answer
     ├── EngineFailed           an engine broke while working on one item
-    │   └── EngineProcessDied  a process of its own was killed meanwhile, by the item or by whomever
+    │   └── EngineProcessDied  a process of its own crashed meanwhile
+    │       └── EngineProcessKilled  it was killed from outside, or nobody knows of what it ended
     ├── LeaseRefused           the batch is worked on by another live run, is unknown, or was retired
     ├── LeaseLost              this run no longer owns its batch: stop at once, write nothing
     └── ConfigurationError     settings that cannot work
@@ -132,9 +133,15 @@ class EngineFailed(OperatorError):
 
 
 class EngineProcessDied(EngineFailed):
-    """A process of the engine's own died while it worked on one item: of what, nobody knows."""
+    """A process of the engine's own crashed, by a signal of its own making, while it worked on one item."""
 
     default_code = "engine_process_died"
+
+
+class EngineProcessKilled(EngineProcessDied):
+    """It was killed (by an operator, by the kernel short of memory), or nothing tells of what it ended: no proof."""
+
+    default_code = "engine_process_killed"
 
 
 class LeaseRefused(OperatorError):

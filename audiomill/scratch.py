@@ -61,6 +61,15 @@ def nameless_file() -> BinaryIO:
     return cast("BinaryIO", tempfile.TemporaryFile(prefix="audiomill-", dir=folder))
 
 
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Raises OSError where so much cannot be written. It is asked for, not looked up: a quota is no free space.
+
+    Nor is one small file proof: a disk that is full still takes some bytes.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size_bytes)
+
+
 def sweep(data_dir: Path) -> int:
     """Remove the folders that no living process holds; returns how many."""
     root = scratch_root(data_dir)

@@ -8,14 +8,15 @@ from dagster import OpDefinition, OpExecutionContext, Out, op
 from audiomill.audio import Envelope, contact_sheet
 from audiomill.audio.decoders import decoders
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.errors import LeaseLost, OperatorError, StorageUnavailable
+from audiomill.errors import LeaseLost
 from audiomill.formats import media_type_of
 from audiomill.jobs.batches.leases import Claim
 from audiomill.milling.bench import Bench
 from audiomill.milling.stream import why_given_back, work_off
+from audiomill.milling.whose import is_well, whose
 from audiomill.milling.writer import BatchWriter
 from audiomill.receipts import signing_key
-from audiomill.scratch import SCRATCH_UNAVAILABLE, run_scratch, sweep
+from audiomill.scratch import run_scratch, scratch_root, sweep
 from audiomill.stages import STAGE_WORK
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import batch_key
@@ -56,7 +57,8 @@ def work_op(stage: str) -> OpDefinition:
             if any(item.kind == "audio" for item in claim.items):
                 decoders().begin()  # while the engine is loaded: the first file needs both
             resource_class = cast("ResourceClass", claim.resource_class)
-            with BatchWriter(database.get(), claim, config) as writer:
+            place = scratch_root(config.data_dir)
+            with BatchWriter(database.get(), claim, config, well=lambda: is_well(objects, place)) as writer:
                 try:
                     with (
                         run_scratch(config.data_dir, context.run_id) as scratch,
@@ -69,7 +71,7 @@ def work_op(stage: str) -> OpDefinition:
                             engine,
                             writer,
                             scratch,
-                            only_this=lambda error: _is_about_one_item(error, objects),
+                            whose=lambda error: whose(error, objects, place),
                         )
                     _store_picture(objects, claim, pictures)
                 except LeaseLost:
@@ -90,27 +92,6 @@ def _say_what_can_run(engines: EnginesResource, database: DatabaseResource) -> N
         engines.report(database.get(), older_than_seconds=REPORT_OLDER_THAN_SECONDS)
     except Exception:
         log.exception("what can run here could not be reported")
-
-
-ABOUT_ONE_ITEM = frozenset({"database_refused", "decoder_broke", "decoder_ended"})
-"""Codes of faults of ours that may be one row's or one file's alone: without it the rest of its lane comes through."""
-
-
-def _is_about_one_item(error: OperatorError, store: ObjectStore) -> bool:
-    """Whether the rest of the batch can go on: one object that a store which answers does not give, one refused row,
-    one file on which decoding breaks.
-    """
-    if error.code in ABOUT_ONE_ITEM:
-        return True
-    if error.code == SCRATCH_UNAVAILABLE:
-        return False  # this machine's disk, of which a store that is ready says nothing
-    if not isinstance(error, StorageUnavailable):
-        return False
-    try:
-        store.ready()
-    except StorageUnavailable:
-        return False
-    return True
 
 
 def _store_picture(store: ObjectStore, claim: Claim, pictures: list[tuple[str, Envelope]]) -> None:

@@ -22,27 +22,26 @@ from audiomill.errors import (
     CustomerError,
     EngineFailed,
     EngineProcessDied,
+    EngineProcessKilled,
     EngineUnavailable,
     LeaseLost,
     OperatorError,
 )
 from audiomill.faults import told
 from audiomill.jobs.batches.leases import Claim, ClaimedItem
-from audiomill.jobs.batches.recovery import ENGINE_CRASHED
+from audiomill.jobs.batches.recovery import ENGINE_CRASHED, LONE_AFTER
 from audiomill.milling.engine_time import EngineTime
 from audiomill.milling.stage import Finished, Payload, Prepared, Result, StageWork
+from audiomill.milling.whose import Whose
 from audiomill.milling.writer import BatchWriter
 
 _THREADS = 4
 """Threads that fetch and decode, and as many that encode and store; they mostly wait for disk and network."""
 
 _OF_THE_MACHINE = (OperatorError, OSError, MemoryError)
-"""The store, the database, the disk: another run may pass, this one cannot go on."""
+"""The store, the database, the disk, or what one item makes of them (whose.py): no fault of its input."""
 
 _SETTLE_SECONDS = 1.0
-
-_LONE_AFTER = 3
-"""An item under which so many runs died is worked on alone, whatever it was that killed them: nothing else is lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,18 +77,18 @@ def work_off(
     writer: BatchWriter,
     scratch: Path | None = None,
     *,
-    only_this: Callable[[OperatorError], bool] = lambda _: False,
+    whose: Callable[[Exception], Whose] = lambda _: "machine",
 ) -> list[tuple[str, Envelope]]:
     """Work off all items of a claim. Returns (job id, outline) of the first items, for the batch's picture.
 
-    An item whose input is at fault, or that breaks the engine even when it is alone, fails by itself. `only_this` says
-    of a fault of ours that it is about one item: that one is handed back, and the rest goes on. Raises LeaseLost, and
-    whatever makes going on senseless (the store, the database, the disk or the model is away; the run is stopped): the
-    batch was given back then.
+    An item whose input is at fault, or that breaks the engine even when it is alone, fails by itself. `whose` says of a
+    fault of ours, met at one item, whether it is about that item: then it is handed back, and the rest goes on. Raises
+    LeaseLost, and whatever makes going on senseless (the store, the database, the disk or the model is away; the run is
+    stopped): the batch was given back then.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audiomill-", dir=scratch)))
-        stream = _Stream(stage, engine, writer, folder, only_this)
+        stream = _Stream(stage, engine, writer, folder, whose)
         try:
             for items in _rounds(claim.items):
                 stream.run(items)
@@ -97,7 +96,7 @@ def work_off(
             # Before anything else is waited for: others can go on with what is open, whatever hangs here.
             if not isinstance(error, LeaseLost):
                 stream.settle()
-                writer.give_back(why_given_back(error))
+                writer.give_back(why_given_back(error), suspects=stream.suspects)
             # Ends calls under way, else a cancelled run would wait for an hour of audio.
             engine.close()
             raise
@@ -115,12 +114,17 @@ def why_given_back(error: BaseException) -> str:
 
 def _rounds(items: Sequence[ClaimedItem]) -> Iterator[Sequence[ClaimedItem]]:
     """First what is not suspected of anything; then each suspect alone: nothing beside it is lost, or blamed."""
-    suspects = [item for item in items if item.crashes or item.interruptions >= _LONE_AFTER]
+    suspects = [item for item in items if item.crashes or _lone(item)]
     innocent = [item for item in items if item not in suspects]
     if innocent:
         yield innocent
     for item in suspects:
         yield [item]
+
+
+def _lone(item: ClaimedItem) -> bool:
+    """Whether it is worked on alone because runs end under it, nobody knows of what."""
+    return item.interruptions >= LONE_AFTER
 
 
 class _Stream(Generic[Payload, Result]):
@@ -132,10 +136,10 @@ class _Stream(Generic[Payload, Result]):
         engine: Engine,
         writer: BatchWriter,
         folder: Path,
-        only_this: Callable[[OperatorError], bool],
+        whose: Callable[[Exception], Whose],
     ) -> None:
         self._stage, self._engine, self._writer, self._folder = stage, engine, writer, folder
-        self._only_this = only_this
+        self._whose = whose
         self._usage = engine.usage
         self._queue: deque[ClaimedItem] = deque()
         self._flight: _InFlight[Payload, Result] = _InFlight()
@@ -147,6 +151,8 @@ class _Stream(Generic[Payload, Result]):
         self._engine_time = EngineTime()
         self._drawing = threading.Lock()
         self.pictures: list[tuple[str, Envelope]] = []
+        self.suspects: tuple[str, ...] = ()
+        """Items at which the run broke though the machine is well."""
 
     def run(self, items: Sequence[ClaimedItem]) -> None:
         """Until every one of these items has ended."""
@@ -302,8 +308,12 @@ class _Stream(Generic[Payload, Result]):
             for prepared in pack:
                 self._forget(prepared.item)
             return
-        if isinstance(error, (EngineUnavailable, *_OF_THE_MACHINE)) and not isinstance(error, EngineFailed):
+        if isinstance(error, EngineUnavailable):
             raise error
+        if isinstance(error, _OF_THE_MACHINE) and not isinstance(error, EngineFailed):
+            if not self._handed_back(error, [prepared.item for prepared in pack]):
+                raise error
+            return
         # Engines raise EngineFailed when they break; one that raises something else is broken all the same.
         log.warning(
             "engine broke",
@@ -316,13 +326,17 @@ class _Stream(Generic[Payload, Result]):
     def _broke(self, prepared: Prepared[Payload, Result], error: Exception, *, alone: bool) -> None:
         """An item on which the engine broke is tried once more, alone; then it is the one to blame.
 
-        Not where the engine lost a process of its own: that is counted.
+        Not where the engine lost a process of its own: that is counted, or where it was killed, nobody's doing.
         """
         if not alone:
             self._flight.alone.append(prepared)
             return
+        if isinstance(error, EngineProcessKilled):
+            self._writer.hand_back(prepared.item.id, prepared.item.job_id, error)
+            self._forget(prepared.item)
+            return
         if isinstance(error, EngineProcessDied):
-            # Killed from outside, or of this input: that is learned as with a run's own process, by several deaths.
+            # As with a run's own process, one death is no verdict.
             self._writer.crashed(prepared.item.id, prepared.item.job_id, error)
             self._forget(prepared.item)
             return
@@ -350,9 +364,7 @@ class _Stream(Generic[Payload, Result]):
         error = future.exception()
         if error is None:
             return future.result()
-        if isinstance(error, OperatorError) and not isinstance(error, LeaseLost) and self._only_this(error):
-            self._writer.hand_back(item.id, item.job_id, error)
-            self._forget(item)
+        if isinstance(error, _OF_THE_MACHINE) and self._handed_back(error, [item]):
             return None
         if isinstance(error, _OF_THE_MACHINE) or not isinstance(error, Exception):
             raise error
@@ -366,6 +378,24 @@ class _Stream(Generic[Payload, Result]):
             error = failure
         self._failed(item, error)
         return None
+
+    def _handed_back(self, error: Exception, items: Sequence[ClaimedItem]) -> bool:
+        """Whether the rest can go on without these, at which a fault of ours was met; they are handed back then.
+
+        Where nobody knows whose it is, the run is given back and these are noted; what was noted often is alone now,
+        and it is its own.
+        """
+        if isinstance(error, LeaseLost):
+            return False
+        found = self._whose(error)
+        if found == "item" or (found == "unclear" and all(map(_lone, items))):
+            for item in items:
+                self._writer.hand_back(item.id, item.job_id, error)
+                self._forget(item)
+            return True
+        if found == "unclear":
+            self.suspects = tuple(item.id for item in items)
+        return False
 
     def _failed(self, item: ClaimedItem, error: CustomerError) -> None:
         self._writer.fail(item.id, item.job_id, error)

@@ -47,13 +47,23 @@ class BatchWriter:
     """
 
     def __init__(
-        self, database: Database, claim: Claim, settings: Settings, *, end: Callable[[], object] = end_this_process
+        self,
+        database: Database,
+        claim: Claim,
+        settings: Settings,
+        *,
+        end: Callable[[], object] = end_this_process,
+        well: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`end` ends this process: called when a thread still hangs after the batch is another's."""
+        """`end` ends this process: called when a thread still hangs after the batch is another's.
+
+        `well`: whether store and disk are: only then is a hang outside of engine calls counted against anything.
+        """
         self._database = database
         self._claim = claim
         self._settings = settings
         self._end = end
+        self._well = well
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
@@ -148,8 +158,10 @@ class BatchWriter:
         self._write(lambda session: recovery.engine_died(session, self._claim, item_id, why, self._settings))
         self._in_work.discard(item_id)
 
-    def give_back(self, note: str, *, rest: bool = True) -> None:
+    def give_back(self, note: str, *, rest: bool = True, suspects: Collection[str] = ()) -> None:
         """Give the batch up undone, without blame, before anything is waited for. Never raises but LeaseLost.
+
+        `suspects`: items at which this run broke though the machine is well.
 
         From now on `check` raises LeaseLost, and what still hangs in this process after a while ends with it.
         """
@@ -158,7 +170,10 @@ class BatchWriter:
         seconds = self._settings.lease.grace_seconds / 2
         try:
             self._write(
-                lambda session: recovery.give_back(session, self._claim, note, self._settings, rest=rest), seconds
+                lambda session: recovery.give_back(
+                    session, self._claim, note, self._settings, rest=rest, suspects=suspects
+                ),
+                seconds,
             )
         except OperatorError as error:
             # The lease lapses by itself: without a heartbeat, and with no proof against anybody.
@@ -236,13 +251,24 @@ class BatchWriter:
             return False
         return True
 
+    def _is_well(self) -> bool:
+        answers: list[bool] = []
+        asking = threading.Thread(target=lambda: answers.append(self._well()), name="is-it-well", daemon=True)
+        asking.start()
+        asking.join(self._settings.lease.grace_seconds / 2)
+        return answers == [True]
+
     def _stalled(self) -> None:
         inside = self._inside
         log.error("run hangs: nothing advances", batch=self._claim.batch_id, run=self._claim.run_id, inside=len(inside))
         note = f"The run {self._claim.run_id} hung: nothing advanced for {self._limit_seconds:.0f} s."
+        # Our own code, or the store: which, the store says, if it answers.
+        suspects = () if inside or not self._is_well() else tuple(self._in_work)
         try:
             self._write(
-                lambda session: recovery.give_back(session, self._claim, note, self._settings, hung=inside),
+                lambda session: recovery.give_back(
+                    session, self._claim, note, self._settings, hung=inside, suspects=suspects
+                ),
                 self._settings.lease.ttl_seconds,
             )
         except (OperatorError, LeaseLost) as error:

@@ -4,7 +4,7 @@ A disk that is not mounted for a while must not make all its files new ones. And
 gone: its folder may be closed to us for now. So each that is missing is asked for by itself.
 """
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from audiomill.database.tables import InboxEntry
 from audiomill.errors import CustomerError, NotFound, StorageUnavailable
@@ -30,14 +30,17 @@ def _sweep(ground: Ground, place: str | None) -> tuple[Freed, str | None]:
         missing = session.execute(
             select(key, stayed_away.label("stayed_away"))
             .where(*absent, InboxEntry.gone_at.is_(None) | stayed_away)
-            .order_by(key)
+            # By bytes, as the range: the last one is where a piece that cannot take all of them ends.
+            .order_by(text("object_key USING ~<~"))
             .limit(ground.limit)
         ).all()
+    # A folder that is closed for now may hold more than that: what lies behind it is the next piece's.
+    ends = missing[-1].object_key if len(missing) == ground.limit else page.next_after
     # Not within a transaction: the store may take its time.
     gone = [row for row in missing if _is_gone(ground, row.object_key)]
     out = [row.object_key for row in gone if row.stayed_away]
     if ground.dry_run:
-        return Freed(rows=len(out)), page.next_after
+        return Freed(rows=len(out)), ends
     with ground.database.session() as session:
         went = session.execute(delete(InboxEntry).where(key.in_(out), stayed_away).returning(key)).all()
         first = [row.object_key for row in gone if not row.stayed_away]
@@ -51,7 +54,7 @@ def _sweep(ground: Ground, place: str | None) -> tuple[Freed, str | None]:
             .where(InboxEntry.object_key.in_(present), InboxEntry.gone_at.is_not(None))
             .values(gone_at=None)
         )
-    return Freed(rows=len(went)), page.next_after
+    return Freed(rows=len(went)), ends
 
 
 def _is_gone(ground: Ground, key: str) -> bool:

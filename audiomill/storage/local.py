@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from audiomill.errors import BadRequest, NotFound, StorageUnavailable
 from audiomill.formats import media_type_of
+from audiomill.scratch import check_room
 from audiomill.storage import local_files
 from audiomill.storage.grants import Grant, Grants
 from audiomill.storage.local_drafts import drafts_below
@@ -23,6 +24,12 @@ from audiomill.storage.receiving import Receiver
 from audiomill.storage.store import Draft, DraftPage, ObjectInfo, Page, SignedUrl, object_changed
 
 _CHUNK = 1024 * 1024
+
+STORE_FULL = "store_full"
+"""The code of StorageUnavailable where the store's disk, or its quota, takes no more."""
+
+LEAST_ROOM_BYTES = 64 * 1024**2
+"""A store with less is not ready: what is written next most likely does not fit."""
 
 
 class LocalStore:
@@ -158,13 +165,18 @@ class LocalStore:
             return Path(self._root, *local_files.segments(key))
 
     def ready(self) -> None:
-        """Raises StorageUnavailable when the directory cannot be written."""
+        """Raises StorageUnavailable when the directory cannot be written, or has no room."""
         probe = Path(self._root, f".ready-{os.getpid()}-{time.monotonic_ns()}.tmp")
         try:
-            probe.write_bytes(b"ready")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"ready")
+                check_room(Path(self._root), LEAST_ROOM_BYTES)
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageUnavailable(f"The store's directory cannot be written: {error.strerror}.") from error
+            raise StorageUnavailable(
+                f"The store's directory cannot be written: {error.strerror}.", code=_code_of(error)
+            ) from error
 
     def _signed(self, grant: Grant, headers: dict[str, str]) -> SignedUrl:
         url = f"{self._public_url}/v1/objects/{self._grants.seal(grant)}"
@@ -199,7 +211,9 @@ class LocalStore:
                     "it again.",
                     code="object_unreadable",
                 ) from error
-            raise StorageUnavailable(f"The store cannot read or write: {error.strerror}.") from error
+            raise StorageUnavailable(
+                f"The store cannot read or write: {error.strerror}.", code=_code_of(error)
+            ) from error
 
 
 class ObjectWriter:
@@ -212,6 +226,10 @@ class ObjectWriter:
         """Add bytes. Raises StorageUnavailable, for example when the disk is full."""
         with self._store._mapped(self._key, writing=True):
             self._file.write(chunk)
+
+
+def _code_of(error: OSError) -> str | None:
+    return STORE_FULL if error.errno in {errno.ENOSPC, errno.EDQUOT} else None
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -1,7 +1,7 @@
 """A recogniser that does as the order's `initial_prompt` says: for tests of what is around engines.
 
 `say:WORDS` (default), `guess:WORDS` (the same, far from sure), `refuse` (the item's own error), `break` (the engine
-breaks), `die` (its process is gone),
+breaks), `die` (its process crashes),
 `wait:SECONDS` before it says something.
 """
 
@@ -65,7 +65,7 @@ class Scripted:
         if order == "break":
             raise EngineFailed("It broke.")
         if order == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSEGV)
         if order == "wait":
             time.sleep(float(argument))
             argument = "hello there"

@@ -109,7 +109,7 @@ def test_from_failure_of_a_batch_whose_items_went_elsewhere_is_refused(
     # The store is "away" when the second item is stored: the run breaks in the middle, and gives back what is open.
     with pytest.MonkeyPatch.context() as patch:
         _break_second_delivery(patch)
-        patch.setattr("ops.work._is_about_one_item", lambda *_: False)
+        patch.setattr("ops.work.whose", lambda *_: "machine")
         first = materialise(batch_id)
     assert not first.success
     assert sorted(states(database, jobs)) == ["complete", "queued"]

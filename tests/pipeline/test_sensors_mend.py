@@ -375,17 +375,19 @@ def test_of_a_burst_of_cancelled_runs_none_is_taken_for_broken(
 def test_a_silent_runs_process_is_ended_and_one_that_died_in_a_call_is_proof(
     definitions: Definitions, instance: DagsterInstance, database: Database, settings: Settings, order: Order
 ) -> None:
-    """A real process, once stopped, once killed; the second time what was inside its call is counted."""
+    """A real process, stopped, killed, crashed by itself; that time what was inside its call is counted."""
     (job_id,) = order("say:a")
-    for crashes, signal_sent in ((0, signal.SIGSTOP), (1, signal.SIGKILL)):
+    for crashes, signal_sent in ((0, signal.SIGSTOP), (0, signal.SIGKILL), (1, signal.SIGSEGV)):
         rested(database)
         with database.session() as session:
             (batch_id,) = form_batches(session, settings)
         with at_work(settings, database, batch_id) as (process, run_id):
             process.send_signal(signal_sent)
+            if signal_sent != signal.SIGSTOP:
+                process.wait(10)
             lapse(database)
             Sensor(definitions, instance, "reaper").tick()
-            assert process.wait(10) == -signal.SIGKILL
+            assert process.wait(10) == -(signal.SIGKILL if signal_sent == signal.SIGSTOP else signal_sent)
             assert states(database, [job_id]) == ["queued"]
             with database.session() as session:
                 assert session.scalars(text("SELECT crashes FROM work_items")).one() == crashes

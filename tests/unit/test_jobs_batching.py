@@ -100,6 +100,29 @@ def test_a_thousand_files_do_not_stand_before_another_customers_one(database: Da
     assert workspaces["small"] == 1
 
 
+def test_behind_workspaces_whose_items_rest_the_next_one_is_reached(database: Database, settings: Settings) -> None:
+    """More of them than a batch has places: they alone were looked at, at every tick."""
+    prepare(database, "a", "b", "c", "d")
+    for workspace in ("a", "b", "c"):
+        order(database, settings, workspace, audio(1))
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET available_at = clock_timestamp() + interval '1 hour'"))
+    order(database, settings, "d", audio(1))
+    narrow = with_(settings, max_items=2, max_wait_seconds=0)
+    formed = [batch_id for _ in range(3) for batch_id in form(database, narrow)]
+    assert [item.workspace_id for batch_id in formed for item in items_of(database, batch_id)] == ["d"]
+    # A lane that was looked at in vain is not served by that: its turn among the lanes is as it was.
+    order(database, settings, "d", audio(1, size_bytes=176_400 * 1000))
+    with database.session() as session:
+        served = dict(session.execute(text("SELECT queue, served_at FROM turns")).tuples().all())
+        session.execute(text("UPDATE batches SET state = 'closed'"))
+    form(database, narrow)
+    with database.session() as session:
+        again = dict(session.execute(text("SELECT queue, served_at FROM turns")).tuples().all())
+    short = next(queue for queue in served if queue.endswith("|short"))
+    assert again[short] == served[short]
+
+
 def test_two_customers_share_alike(database: Database, settings: Settings) -> None:
     order(database, settings, "acme", audio(500))
     order(database, settings, "small", audio(500))

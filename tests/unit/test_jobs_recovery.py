@@ -186,6 +186,77 @@ def test_nothing_else_ever_fails_a_customers_job(database: Database, settings: S
     assert {crashes for _, crashes in counters(database).values()} == {0}
 
 
+@pytest.mark.parametrize("how", ["died", "lost", "hung"])
+def test_an_item_under_which_each_run_ends_is_given_up_as_our_fault(
+    database: Database, settings: Settings, how: str
+) -> None:
+    """Outside of engine calls: in our own code, say. Nobody is blamed; but it must end, and hold nobody up."""
+    few = settings.model_copy(update={"lease": settings.lease.model_copy(update={"max_hand_backs": 2})})
+    batch_id = batch_of(database, settings, 1)
+    runs = 0
+    while states(database, Job)["queued"]:
+        with database.session() as session:
+            worker = "elsewhere/1 2 3.0" if how == "lost" else None
+            claim = leases.claim(
+                session, batch_id=batch_id, stage="transcribe", run_id=f"r{runs}", settings=settings, worker=worker
+            )
+        (item_id,) = begin(database, claim, 0)
+        if how == "hung":
+            with database.session() as session:
+                recovery.give_back(session, claim, "It hung.", few, suspects=[item_id])
+        else:
+            broke(database, few, claim, Fate(died=how == "died"))
+        runs += 1
+        if runs <= recovery.LONE_AFTER:
+            assert rest_seconds(database) > 0
+            assert counters(database) == {item_id: (runs, 0)}
+        if states(database, Job)["queued"]:
+            batch_id = form(database, settings)
+        assert runs < 20
+    assert runs == recovery.LONE_AFTER + few.lease.max_hand_backs + 1
+    with database.session() as session:
+        job = session.scalars(select(Job)).one()
+    assert job.failure_code == "given_up"
+    assert "fault of ours" in str(job.failure_reason)
+    assert "onvert" not in str(job.failure_reason)
+    assert counters(database)[item_id][1] == 0
+
+
+def test_an_item_that_ends_runs_alone_rests_by_itself_and_not_its_lane(database: Database, settings: Settings) -> None:
+    claim = claimed(database, settings, batch_of(database, settings, 1))
+    (item_id,) = begin(database, claim, 0)
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET interruptions = 3"))
+    broke(database, settings, claim, Fate(died=True))
+    assert rest_seconds(database) == 0
+    with database.session() as session:
+        assert [(each.job_id, each.times) for each in troubles(session, limit=9)] == [(claim.items[0].job_id, 1)]
+    order(database, settings, "acme", audio(1))
+    with database.session() as session:
+        (batch_id,) = form_batches(session, settings)
+    assert item_id not in {item.id for item in claimed(database, settings, batch_id, "run-2").items}
+
+
+def test_beside_others_no_run_that_ends_is_counted_as_a_hand_back(database: Database, settings: Settings) -> None:
+    claim = claimed(database, settings, batch_of(database, settings, 2))
+    begin(database, claim, 0, 1)
+    with database.session() as session:
+        session.execute(text("UPDATE work_items SET interruptions = 3"))
+    broke(database, settings, claim, Fate(died=True))
+    assert rest_seconds(database) > 0
+    with database.session() as session:
+        assert troubles(session, limit=9) == []
+
+
+def test_an_item_at_which_each_run_breaks_is_noted_and_no_other(database: Database, settings: Settings) -> None:
+    claim = claimed(database, settings, batch_of(database, settings, 3))
+    noted, beside = begin(database, claim, 0, 1)
+    for _ in range(2):  # sent again, for its answer was lost
+        with database.session() as session:
+            recovery.give_back(session, claim, "It broke.", settings, suspects=[noted])
+    assert counters(database) == {noted: (1, 0), beside: (0, 0), claim.items[2].id: (0, 0)}
+
+
 def test_a_hang_inside_an_engine_call_is_proof(database: Database, settings: Settings) -> None:
     claim = claimed(database, settings, batch_of(database, settings, 2))
     inside, outside = begin(database, claim, 0, 1)

@@ -437,6 +437,37 @@ def test_what_a_listing_leaves_out_is_not_gone(
         assert session.scalar(text("SELECT count(*) FROM inbox_entries")) == 3
 
 
+def test_an_entry_behind_a_large_closed_folder_is_found_to_be_gone(
+    database: Database, store: ObjectStore, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More entries in it than a piece looks at: these alone were asked for, each time."""
+    with database.session() as session:
+        session.execute(
+            text(
+                "INSERT INTO inbox_entries (object_key, signature, outcome) "
+                "SELECT 'inbox/acme/transcribe/closed/' || n || '.wav', 's', 'submitted' FROM generate_series(1, 7) n "
+                "UNION ALL VALUES ('inbox/acme/transcribe/gone.wav', 's', 'submitted')"
+            )
+        )
+    store.put_bytes("inbox/acme/transcribe/there.wav", b"sound")
+    stat = store.stat
+
+    def refusing(key: str) -> ObjectInfo:
+        if "/closed/" in key:
+            raise BadRequest("It cannot be read.", code="object_unreadable")
+        return stat(key)
+
+    monkeypatch.setattr(store, "stat", refusing)
+    few = ground.settings.model_copy(
+        update={"retention": ground.settings.retention.model_copy(update={"rows_per_sweep": 3})}
+    )
+    for _ in range(4):
+        sweep(replace(ground, settings=few), "inbox entries")
+    with database.session() as session:
+        rows = session.execute(text("SELECT object_key FROM inbox_entries WHERE gone_at IS NOT NULL"))
+        assert list(rows.scalars()) == ["inbox/acme/transcribe/gone.wav"]
+
+
 def test_a_text_that_is_ordered_while_it_is_deleted_is_there(
     database: Database, store: ObjectStore, ground: Ground, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import re
+import resource
 import secrets
 import socket
 import stat
@@ -498,10 +499,25 @@ def test_a_disk_that_is_full_is_the_operators(own: LocalStore, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("audiomill.storage.local_files.os.fsync", full)
-    with pytest.raises(StorageUnavailable, match="No space left"):
+    with pytest.raises(StorageUnavailable, match="No space left") as caught:
         own.put_bytes("a", b"x")
+    assert caught.value.code == "store_full"
     monkeypatch.undo()
     assert list(own.root.iterdir()) == []
+
+
+def test_a_store_without_room_is_not_ready(own: LocalStore) -> None:
+    """A disk that is full takes some bytes all the same. Here it is the kernel that allows a file so much, no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    own.ready()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        own.put_bytes("a", b"x")
+        with pytest.raises(StorageUnavailable, match="cannot be written"):
+            own.ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in own.root.iterdir()] == ["a"]
 
 
 def test_a_file_that_may_not_be_read_is_not_a_store_that_is_away(

@@ -1,5 +1,6 @@
 """The stream of a batch, with a scripted stage and no Dagster: each item ends by itself, whatever its neighbours do."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from audiomill.errors import (
     CustomerError,
     EngineFailed,
     EngineProcessDied,
+    EngineProcessKilled,
     EngineUnavailable,
     LeaseLost,
     QualityRejected,
@@ -79,6 +81,7 @@ class Book:
         self.shares: list[tuple[str, float]] = []
         self.lost = False
         self.given_back: list[str] = []
+        self.suspects: list[str] = []
         self.handed_back: list[str] = []
         self.crashes: list[str] = []
         self.insides: list[list[str]] = []
@@ -111,8 +114,9 @@ class Book:
     def crashed(self, item_id: str, job_id: str, error: Exception) -> None:
         self.crashes.append(item_id)
 
-    def give_back(self, note: str) -> None:
+    def give_back(self, note: str, *, suspects: Sequence[str] = ()) -> None:
         self.given_back.append(note)
+        self.suspects = list(suspects)
 
     def inside(self, item_ids: Sequence[str]) -> None:
         if not self.insides or self.insides[-1] != list(item_ids):
@@ -275,6 +279,18 @@ def test_a_process_of_the_engine_killed_twice_in_one_run_fails_nobody(tmp_path: 
     assert (book.failed, book.crashes) == ({}, ["hit"])
     assert stage.groups.count(["hit"]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_the_engine_that_is_killed_from_outside_is_no_crash(tmp_path: Path) -> None:
+    def run(names: list[str], _progress: Progress) -> list[str]:
+        if "hit" in names:
+            raise EngineProcessKilled("A process was killed.")
+        return names
+
+    book, stage = Book(), Stage(run=run)
+    go(stage, book, "a", "hit", "c", scratch=tmp_path)
+    assert sorted(book.complete_ids) == ["a", "c"]
+    assert (book.failed, book.crashes, book.handed_back) == ({}, [], ["hit"])
 
 
 def test_nothing_runs_beside_an_item_that_is_tried_alone(tmp_path: Path) -> None:
@@ -485,7 +501,7 @@ def test_the_batch_is_given_back_before_anything_is_waited_for(tmp_path: Path) -
         order.append("thread ended")
 
     class Giving(Book):
-        def give_back(self, note: str) -> None:
+        def give_back(self, note: str, *, suspects: Sequence[str] = ()) -> None:
             order.append("given back")
             released.set()
 
@@ -512,9 +528,41 @@ def test_a_fault_of_ours_that_is_about_one_item_does_not_stop_the_others(tmp_pat
         cast("Any", engine),
         cast("BatchWriter", book),
         tmp_path,
-        only_this=lambda error: isinstance(error, StorageUnavailable),
+        whose=lambda error: "item" if isinstance(error, StorageUnavailable) else "machine",
     )
     assert (sorted(book.complete_ids), book.handed_back, book.failed) == (["a", "c"], ["bad"], {})
+
+
+@pytest.mark.parametrize("step", ["prepare", "run", "finish"])
+@pytest.mark.parametrize("error", [OSError(36, "File name too long"), MemoryError()], ids=repr)
+def test_a_fault_that_one_item_meets_each_time_is_handed_back_once_it_is_alone(
+    tmp_path: Path, step: str, error: Exception
+) -> None:
+    def do(named: str | list[str], *_: object) -> object:
+        if "bad" in named:
+            raise error
+        return named
+
+    def mill(*items: ClaimedItem) -> Book:
+        book, engine = Book(), Engine(Usage(1, 3600, 1))
+        claimed = Claim("batch", "transcribe", "scripted", None, "cpu", 1, "run", items)
+        with contextlib.suppress(type(error)):
+            work_off(
+                claimed,
+                cast("Any", Stage(**{step: do})),
+                cast("Any", engine),
+                cast("BatchWriter", book),
+                tmp_path,
+                whose=lambda _: "unclear",
+            )
+        return book
+
+    first = mill(item("bad"), item("b"))
+    assert (first.suspects, first.handed_back, first.failed) == (["bad"], [], {})
+    assert len(first.given_back) == 1
+    later = mill(suspect("bad", interruptions=3), item("b"), suspect("c", interruptions=3))
+    assert (sorted(later.complete_ids), later.handed_back, later.failed) == (["b", "c"], ["bad"], {})
+    assert later.given_back == []
 
 
 def test_a_call_for_a_cancelled_job_is_stopped(tmp_path: Path) -> None:

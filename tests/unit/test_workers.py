@@ -1,5 +1,6 @@
 """Processes of runs, real ones: what is proven of one that is gone, and how one that does not go is ended."""
 
+import faulthandler
 import signal
 import subprocess
 import sys
@@ -94,10 +95,14 @@ def config(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-def test_a_process_killed_inside_a_call_is_proof(config: Settings) -> None:
+OF_ITS_OWN = [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE]
+
+
+@pytest.mark.parametrize("sent", OF_ITS_OWN)
+def test_a_process_that_crashed_inside_a_call_is_proof(config: Settings, sent: signal.Signals) -> None:
     with at_work(config.data_dir) as (process, worker):
         assert fate_of(config, "run", worker) == Fate()
-        process.kill()
+        process.send_signal(sent)
         # Nobody has waited for it yet: a zombie is gone.
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
@@ -105,6 +110,25 @@ def test_a_process_killed_inside_a_call_is_proof(config: Settings) -> None:
         assert left_notes(config) == ["run"]
         forget(config, "run")
         assert fate_of(config, "run", worker) == Fate()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_was_killed_inside_a_call_proves_nothing(config: Settings, sent: signal.Signals) -> None:
+    """By an operator, a deploy, or the kernel, which takes the largest when a neighbour wants more memory."""
+    with at_work(config.data_dir) as (process, worker):
+        process.send_signal(sent)
+        process.wait(10)
+        assert fate_of(config, "run", worker) == Fate(died=True)
+        assert left_notes(config) == ["run"]
+
+
+def test_who_told_of_crashes_before_does_so_again(config: Settings) -> None:
+    before = faulthandler.is_enabled()
+    notes = CallNotes(config, "run")
+    notes.open()
+    assert faulthandler.is_enabled()
+    notes.close()
+    assert faulthandler.is_enabled() == before
 
 
 def test_a_process_that_ended_in_good_order_is_none(config: Settings) -> None:

@@ -98,6 +98,20 @@ def test_a_run_that_hangs_gives_its_batch_back_and_ends(
         assert list((quick.data_dir / "run" / "calls").iterdir()) == []
 
 
+@pytest.mark.parametrize(("well", "interruptions"), [(lambda: True, 1), (lambda: False, 0), (lambda: time.sleep(9), 0)])
+def test_a_hang_outside_of_calls_is_counted_where_store_and_disk_are_well(
+    database: Database, quick: Settings, claim: Claim, well: Callable[[], bool], interruptions: int
+) -> None:
+    """Else our own code could hang on one input for ever; and a store that hangs must not be anybody's fault."""
+    first, second = sorted(item.id for item in claim.items)
+    with BatchWriter(database, claim, quick, end=lambda: None, well=well) as writer:
+        writer.begin([first])
+        writer.advanced(0.1)
+        assert wait_for(lambda: lost(writer))
+    assert items(database) == [("queued", interruptions, 0), ("queued", 0, 0)]
+    assert second
+
+
 def test_a_run_that_stops_in_time_is_not_ended(database: Database, quick: Settings, claim: Claim) -> None:
     with recording(database, claim, quick) as (writer, ended):
         writer.give_back("The run was stopped.")

@@ -5,6 +5,7 @@ again, which in a Dagster run would be Dagster itself. The decoding is in pocket
 """
 
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,14 @@ from audiomill.engines.protocol import Availability, EngineIdentity, Progress, U
 from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
 from audiomill.engines.speech_to_text.phrases import phrases
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, load_model, recogniser_samples, utterances
-from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
+from audiomill.errors import (
+    AudiomillError,
+    BadInput,
+    EngineFailed,
+    EngineProcessDied,
+    EngineProcessKilled,
+    EngineUnavailable,
+)
 from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
 
 LANGUAGES = ("en", "en-us")
@@ -95,7 +103,8 @@ class Pocketsphinx:
     def transcribe(
         self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
     ) -> list[Transcript | AudiomillError]:
-        """Transcribe US English. Raises EngineProcessDied when a worker process died; the next call gets new ones.
+        """Transcribe US English. Raises EngineProcessDied when a worker process crashed, EngineProcessKilled when it
+        was killed; the next call gets new ones.
 
         Only `language`, `vad` and `word_timestamps` of the parameters mean something to this engine.
         """
@@ -197,9 +206,17 @@ def _is_broken(pool: ProcessPoolExecutor) -> bool:
         return True
 
 
+_OF_ITS_OWN = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"}
+"""Signals that a process brings on itself. Nobody's hand sends them, nor does the kernel for want of memory."""
+
+
 def _died(error: RuntimeError) -> EngineProcessDied:
-    reason = " ".join(str(error).split(". ", 1)[0].split())
-    return EngineProcessDied(f"A pocketsphinx process died while decoding: {reason}.")
+    """loky says in its words alone how its processes ended: `{SIGSEGV(-11)}`."""
+    text = str(error)
+    ended = set(re.findall(r"\b(SIG[A-Z]+)\(-\d+\)", text))
+    reason = " ".join(text.split(". ", 1)[0].split())
+    kind = EngineProcessDied if ended & _OF_ITS_OWN else EngineProcessKilled
+    return kind(f"A pocketsphinx process died while decoding ({', '.join(sorted(ended)) or 'unknown'}): {reason}.")
 
 
 def _wrong_language(language: str) -> BadInput:

@@ -152,7 +152,7 @@ class _Former:
             if gathered.item_ids and (room.idle or self._is_ready(gathered)):
                 batch_id = self._formed(lane, gathered)
             if not gathered.item_ids:
-                lane.last_workspace = gathered.last_workspace
+                line.looked_past(lane, gathered.last_workspace)
             if batch_id is not None:
                 lane.last_workspace = gathered.last_workspace
                 line.served(lane)

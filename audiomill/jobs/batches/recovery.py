@@ -1,10 +1,14 @@
 """Mending what broke: runs that failed, were cancelled, hung or fell silent, and runs that never came.
 
 Whatever it was, the batch is given up: what is open goes back to its lane, and the lane rests for a while that doubles
-while nothing of it gets done. Blame needs proof: an item is counted as crashed only when a run's process died, or hung,
-while the item was inside an engine call, or when a process of the engine's own died of a call for it alone. Such an
-item is tried last and alone (audiomill/milling/stream.py); one that crashes
-`max_attempts` times so fails. Nothing else ever fails an item (docs/decisions/0013-blame-needs-proof.md).
+while nothing of it gets done. Blame needs proof: an item is counted as crashed only when a run's process crashed by
+itself, or hung, while the item was inside an engine call, or when a process of the engine's own crashed in a call for
+it alone. Such an item is tried last and alone (audiomill/milling/stream.py); one that crashes `max_attempts` times so
+fails. Nothing else ever fails an item as its customer's (docs/decisions/0013-blame-needs-proof.md).
+
+What ends runs otherwise, again and again, blames nobody, but must end too: an item that was at work in three such runs
+is a suspect and tried alone; alone, each further one is a hand-back of it, and those are bounded
+(docs/decisions/0036-faults-of-ours-end-some-day.md).
 
 Which process died, and ending it, is workers.py's part; Dagster's runs are the sensors'.
 """
@@ -26,6 +30,10 @@ ENGINE_CRASHED = (
     "The engine broke each time it worked on this input. Convert it to another format and order it again; "
     "if that fails too, write to us with the job id."
 )
+
+
+LONE_AFTER = 3
+"""An item under which so many runs ended, nobody knows of what, is worked on alone: nothing else is lost with it."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +133,18 @@ def unstarted(session: Session, settings: Settings) -> list[str]:
 
 
 def give_back(
-    session: Session, claim: Claim, note: str, settings: Settings, *, hung: Collection[str] = (), rest: bool = True
+    session: Session,
+    claim: Claim,
+    note: str,
+    settings: Settings,
+    *,
+    hung: Collection[str] = (),
+    suspects: Collection[str] = (),
+    rest: bool = True,
 ) -> None:
     """A run gives its own batch up undone. `hung`: items inside engine calls that no longer advance: that is proof.
+
+    `suspects`: items at which it broke though the machine is well: counted, and blamed of nothing.
 
     Once given back, doing it again changes nothing. Raises LeaseLost.
     """
@@ -138,7 +155,7 @@ def give_back(
     if batch is not None:
         fate = Fate(inside=frozenset(hung))
         if rest:
-            _give_up(session, batch, note, fate, settings)
+            _give_up(session, batch, note, fate, settings, suspects)
         else:
             _end(session, batch, note)
 
@@ -169,15 +186,24 @@ def _of_run(session: Session, run_id: str, asked_for: str | None) -> Batch | Non
     return batch
 
 
-def _give_up(session: Session, batch: Batch, reason: str, fate: Fate, settings: Settings) -> None:
+def _give_up(
+    session: Session, batch: Batch, reason: str, fate: Fate, settings: Settings, suspects: Collection[str] = ()
+) -> None:
     _blame(session, batch.id, fate.inside, settings)
-    _rest(session, batch, reason, settings)
-    interrupted: Collection[str] = ()
+    running = session.execute(
+        select(WorkItem.id, WorkItem.interruptions).where(WorkItem.batch_id == batch.id, WorkItem.state == "running")
+    ).all()
+    interrupted = set(suspects)
     worker = Worker.parse(batch.worker)
     # Of another machine's process nothing can be learned: what was begun may be what it died of, each time.
     if fate.died or (worker is not None and not worker.here):
-        running = select(WorkItem.id).where(WorkItem.batch_id == batch.id, WorkItem.state == "running")
-        interrupted = set(session.scalars(running)) - fate.inside
+        interrupted |= {row.id for row in running} - fate.inside
+    alone = running[0] if len(running) == 1 else None
+    if alone is not None and alone.id in interrupted and alone.interruptions >= LONE_AFTER:
+        # Once more it alone was at work: it rests, not its lane, and some day it is given up.
+        hand_back(session, batch.id, alone.id, reason, settings)
+    else:
+        _rest(session, batch, reason, settings)
     _end(session, batch, reason, interrupted)
 
 

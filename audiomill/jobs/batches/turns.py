@@ -8,14 +8,15 @@ was served longest ago is next. Both are remembered in `turns`, for most ticks f
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import func, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Turn
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 # A loose index scan: one look-up for each lane, however much waits in it.
 _WAITING = text(
@@ -93,6 +94,15 @@ class Turns:
         """Nothing of the lane can be formed in this tick."""
         self._lanes.remove(lane)
 
+    def looked_past(self, lane: Lane, workspace: str) -> None:
+        """Of all workspaces up to this one nothing may be batched yet: the next look begins after it.
+
+        Remembered, or the same ones would be looked at each time, and those behind them never.
+        """
+        if lane.last_workspace != workspace:
+            lane.last_workspace = workspace
+            self.changed[lane.name] = lane
+
 
 def levels_down(number: int, every: int) -> int:
     """How many tiers below the highest the `number`-th batch goes: 0, 0, 0, 1, 0, 0, 0, 1, … and 2 at each 16th."""
@@ -123,10 +133,19 @@ def waiting(session: Session, classes: Sequence[str], *, lower_tier_every: int) 
 
 def remember(session: Session, turns: dict[str, Turns]) -> None:
     """Keep whose turn comes next."""
-    rows = [{"queue": name, "contested": each.contested, "last_workspace": None} for name, each in turns.items()]
+    rows: list[dict[str, Any]] = [
+        {"queue": name, "contested": each.contested, "last_workspace": None, "served_at": datetime.now(UTC)}
+        for name, each in turns.items()
+    ]
     for each in turns.values():
         rows += [
-            {"queue": lane.name, "contested": 0, "last_workspace": lane.last_workspace}
+            {
+                "queue": lane.name,
+                "contested": 0,
+                "last_workspace": lane.last_workspace,
+                # One that was looked at in vain keeps its place among the lanes.
+                "served_at": lane.served_at or _NEVER,
+            }
             for lane in each.changed.values()
         ]
     if not any(each.changed for each in turns.values()):
@@ -138,7 +157,7 @@ def remember(session: Session, turns: dict[str, Turns]) -> None:
             set_={
                 "contested": statement.excluded.contested,
                 "last_workspace": statement.excluded.last_workspace,
-                "served_at": func.clock_timestamp(),
+                "served_at": statement.excluded.served_at,
             },
         )
     )

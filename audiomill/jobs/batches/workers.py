@@ -3,8 +3,10 @@
 What is inside a call is noted in a file of this machine (`<data_dir>/run/calls/<run id>`), not in the database: the
 note outlives the process, which is all that it must do, costs some 20 µs, and an orderly end can take it away while the
 database is not there. A machine that went down leaves no proof, and is none (docs/decisions/0013-blame-needs-proof.md).
+Nor does a process that was killed: only one that crashed by itself says so, in the same file, in its last moment.
 """
 
+import faulthandler
 import json
 import os
 import socket
@@ -32,8 +34,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a run's process, as far as it is proven. `died`: it ended without a word; `inside`: items that
-    were inside engine calls then."""
+    """What became of a run's process, as far as it is proven. `died`: it ended without an orderly word; `inside`: items
+    inside engine calls when it crashed by itself. Killed (by an operator, a deploy, the kernel short of memory, for
+    which a neighbour's hunger is enough), it proves nothing of what it worked on."""
 
     died: bool = False
     inside: frozenset[str] = frozenset()
@@ -105,12 +108,18 @@ def _started(process: psutil.Process) -> float:
 
 
 class CallNotes:
-    """The file that says which items are inside engine calls. Present as long as its process is at work."""
+    """The file that says which items are inside engine calls. Present as long as its process is at work.
+
+    Behind that the process writes when a signal of its own making ends it (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT):
+    which one, and where in the code. No other death can be told from one by somebody's hand.
+    """
 
     def __init__(self, settings: Settings, run_id: str) -> None:
         self._path = _path(settings, run_id)
         self._worker = str(this_worker())
         self._descriptor: int | None = None
+        self._crash: int | None = None
+        self._crashes_were_told = False
         self._length = 0
 
     def open(self) -> None:
@@ -118,6 +127,9 @@ class CallNotes:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self.inside(())
+        self._crash = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._crashes_were_told = faulthandler.is_enabled()
+        faulthandler.enable(self._crash, all_threads=False)
 
     def inside(self, item_ids: Collection[str]) -> None:
         """Note all that are inside calls now. Raises OSError."""
@@ -130,6 +142,12 @@ class CallNotes:
 
     def close(self) -> None:
         """End in good order: what is inside calls is given back, and is no proof of anything."""
+        if self._crash is not None:
+            faulthandler.disable()
+            if self._crashes_were_told and sys.__stderr__ is not None:
+                faulthandler.enable(sys.__stderr__)
+            os.close(self._crash)
+            self._crash = None
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -138,11 +156,11 @@ class CallNotes:
 
 def fate_of(settings: Settings, run_id: str, worker: str | None) -> Fate:
     """What is proven of a run's process. Nothing is, when it lives, ended in good order, or is another machine's."""
-    noted, inside = _read(_path(settings, run_id))
+    noted, inside, crashed = _read(_path(settings, run_id))
     known = Worker.parse(worker)
     if noted is None or known != noted or not noted.here or noted.process() is not None:
         return Fate()
-    return Fate(died=True, inside=inside)
+    return Fate(died=True, inside=inside if crashed else frozenset())
 
 
 def forget(settings: Settings, run_id: str) -> None:
@@ -157,7 +175,7 @@ def left_notes(settings: Settings) -> list[str]:
         return []
     left = []
     for path in folder.iterdir():
-        noted, _ = _read(path)
+        noted, _, _ = _read(path)
         if noted is None or noted.process() is None:
             left.append(path.name)
     return left
@@ -201,9 +219,11 @@ def _path(settings: Settings, run_id: str) -> Path:
     return settings.data_dir / "run" / "calls" / run_id
 
 
-def _read(path: Path) -> tuple[Worker | None, frozenset[str]]:
+def _read(path: Path) -> tuple[Worker | None, frozenset[str], bool]:
+    """Who wrote, what was inside calls, and whether it crashed by itself."""
     try:
-        found = json.loads(path.read_text())
-        return Worker.parse(found["worker"]), frozenset(found["inside"])
+        text = path.read_text(errors="replace")
+        found, end = json.JSONDecoder().raw_decode(text)
+        return Worker.parse(found["worker"]), frozenset(found["inside"]), bool(text[end:].strip())
     except (OSError, ValueError, KeyError, TypeError):
-        return None, frozenset()
+        return None, frozenset(), False

@@ -34,7 +34,9 @@ class Engine(BaseModel):
     preference: int = Field(description="0 is the best of its task: the order in which `auto` chooses")
     available: bool
     lacks: str | None = Field(None, description="what is missing where it is not available")
-    languages: tuple[str, ...] | None = Field(None, description="BCP 47 tags; null: any")
+    languages: tuple[str, ...] | None = Field(
+        None, description="BCP 47 tags; pairs of a translator that has pairs (`en>es`); null: any"
+    )
     workers: int = Field(description="workers that can run it")
     licence: str = Field(description="of the engine, or of its weights where theirs is the stricter one")
     features: tuple[str, ...] = Field(description="what not every engine of the task can do, such as `translation`")

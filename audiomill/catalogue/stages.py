@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["speech_to_text", "text_to_speech"]
+Task = Literal["speech_to_text", "text_to_speech", "separation", "translation"]
 ResourceClass = Literal["cpu", "gpu", "remote"]
 
 

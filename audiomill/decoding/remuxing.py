@@ -131,13 +131,10 @@ def tracks_of(file: BinaryIO) -> Tracks:
 
 
 def default_track(container: InputContainer) -> int | None:
-    """The sound track that players play: the first that is marked so, else the one that FFmpeg calls best."""
+    """The sound track that players play: the first that is marked so, else the first."""
     streams = container.streams.audio
-    for index, stream in enumerate(streams):
-        if stream.disposition & Disposition.default:
-            return index
-    best = container.streams.best("audio")
-    return next((index for index, stream in enumerate(streams) if stream is best), None)
+    marked = (index for index, stream in enumerate(streams) if stream.disposition & Disposition.default)
+    return next(marked, 0) if streams else None
 
 
 def written_container(file: BinaryIO, container: InputContainer) -> str | None:

@@ -24,7 +24,7 @@ class Availability:
     available: bool
     lacks: str | None
     languages: tuple[str, ...] | None
-    """BCP 47 tags, lower case; None: any language."""
+    """BCP 47 tags, lower case; of an engine that translates between pairs, those (`en>es`); None: any language."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,17 @@ class Line(_Frozen):
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(description="stays the same through edits")
     speaker: Annotated[str, Field(max_length=64)] | None = Field(None, description="who speaks in the source")
+    speaker_hz: Annotated[float, Field(gt=0, le=2000, allow_inf_nan=False)] | None = Field(
+        None, description="the speaker's median pitch in the source: what the voice is chosen by"
+    )
     start_ms: Milliseconds = Field(description="where it should begin: where the speaker begins in the source")
     end_ms: Milliseconds = Field(description="where it should have ended")
     text: Annotated[str, Field(max_length=LONGEST_TEXT)] = Field(description="what is said in the source")
     translation: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = Field(None, description="what is spoken")
     voice: Annotated[str, Field(max_length=100)] | None = Field(None, description="the engine's voice that speaks it")
+    voice_pitch: Annotated[int, Field(ge=0, le=99)] | None = Field(
+        None, description="of that voice: 0 low, 50 as the voice is, 99 high"
+    )
     spoken_ms: Milliseconds | None = Field(None, description="how long the voice takes at its own pace")
     rate: Annotated[float, Field(ge=SLOWEST, le=FASTEST)] | None = Field(
         None, description="how much faster than that it is heard, without a change of pitch"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -261,3 +262,14 @@ PROSE = {
     "hi": "समिति ने कल नई सड़क को वसंत में बनाने का निर्णय लिया। ",
     "ar": "قررت اللجنة أمس بناء الطريق الجديد في الربيع. ",
 }
+
+
+def test_a_voice_that_breathes_breathes_the_same_at_any_time(engine):
+    """Its breath is noise that the library starts from the time of day, in seconds."""
+    params = SynthesizeParameters(language="es", voice="+f2")
+    spoken, began = [], int(time.time())
+    for second in range(3):
+        while time.time() < began + second:
+            time.sleep(0.05)
+        spoken.append(engine.synthesize(["Entonces tenemos tiempo para un café."], params)[0].audio.samples.tobytes())
+    assert spoken[0] == spoken[1] == spoken[2]

@@ -74,10 +74,15 @@ def test_what_can_run_here_in_order_of_preference(settings):
         ("faster-whisper", 0),
         ("pocketsphinx", 1),
         ("espeak-ng", 0),
+        ("demucs", 0),
+        ("rnnoise", 1),
+        ("ctranslate2-nmt", 0),
+        ("apertium", 1),
     }
     lacking = {row.model: row.lacks for row in rows if row.engine == "faster-whisper"}
     assert "audiomill models pull faster-whisper small" in lacking["small"]
-    assert {row.engine for row in rows if row.available} == {"pocketsphinx", "espeak-ng"}
+    # apertium is Debian's, on some machines only.
+    assert {row.engine for row in rows if row.available} - {"apertium"} == {"pocketsphinx", "espeak-ng", "rnnoise"}
 
 
 def test_a_broken_engine_is_reported_and_hides_no_other(settings):
@@ -102,7 +107,8 @@ def test_a_report_has_what_orders_must_know(settings):
     rows = {row.engine: row for row in available(settings)}
     assert (rows["faster-whisper"].features, rows["faster-whisper"].licence) == (("translation",), "MIT")
     assert rows["pocketsphinx"].features == ()
-    assert {row.model for row in available(settings) if row.default_model} == {"small", "large-v3-turbo", None}
+    speech = [row for row in available(settings) if row.task == "speech_to_text"]
+    assert {row.model for row in speech if row.default_model} == {"small", "large-v3-turbo", None}
 
 
 @pytest.mark.parametrize("accepted", [[], ["CC-BY-NC-4.0"], ["another"]])

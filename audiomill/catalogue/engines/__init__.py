@@ -6,9 +6,11 @@ them; only workers import those (audiomill/engines/registry.py).
 """
 
 from audiomill.catalogue.engines.entry import AvailabilityReport, EngineEntry
+from audiomill.catalogue.engines.separation import SEPARATION
 from audiomill.catalogue.engines.speech_to_text import SPEECH_TO_TEXT
 from audiomill.catalogue.engines.text_to_speech import TEXT_TO_SPEECH
+from audiomill.catalogue.engines.translation import TRANSLATION
 
-ENGINES: tuple[EngineEntry, ...] = (*SPEECH_TO_TEXT, *TEXT_TO_SPEECH)
+ENGINES: tuple[EngineEntry, ...] = (*SPEECH_TO_TEXT, *TEXT_TO_SPEECH, *SEPARATION, *TRANSLATION)
 
 __all__ = ["ENGINES", "AvailabilityReport", "EngineEntry"]

@@ -9,7 +9,8 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,12 +30,14 @@ from audiomill.engines.text_to_speech.espeak_library import (
     Voice,
     data_folder,
     session,
+    variants,
     version,
     voices,
 )
-from audiomill.engines.text_to_speech.protocol import Speech
+from audiomill.engines.text_to_speech.protocol import SpeakersVoice, Speech
 from audiomill.errors import AudiomillError, BadInput, CustomerError, EngineUnavailable
 from audiomill.faults import told
+from audiomill.lines.voices import voices_by_pitch
 from audiomill.transcripts import Word
 
 log = structlog.get_logger(__name__)
@@ -87,6 +90,14 @@ class Espeak:
 
     def close(self) -> None:
         """Nothing is kept."""
+
+    def voices_by_pitch(self, language: str, pitch_hz: Mapping[str, float | None]) -> Mapping[str, SpeakersVoice]:
+        """Variants laid over the language's voice: `roa/es+f2`."""
+        spoken = choose_voice(language, None)
+        return {
+            speaker: SpeakersVoice(f"{spoken.identifier}+{one.variant}", one.pitch)
+            for speaker, one in voices_by_pitch(pitch_hz).items()
+        }
 
     def synthesize(
         self,
@@ -165,16 +176,33 @@ def check_text(text: str) -> None:
 def choose_voice(language: str, name: str | None) -> Voice:
     """The voice of that name or identifier; without a name the best for the language (RFC 4647, lookup).
 
-    Raises BadInput with code no_voice, naming what comes near.
+    A variant laid over a voice is named behind a plus: `roa/es+f2`, or `+f2` for the language's voice. Raises BadInput
+    with code no_voice, naming what comes near.
     """
+    if name is None:
+        return _of_language(language)
+    base, plus, variant = name.partition("+")
+    voice = _named(base) if base else _of_language(language)
+    if not plus:
+        return voice
+    if variant not in variants():
+        near = difflib.get_close_matches(variant, variants(), n=3, cutoff=0.4)
+        raise BadInput(f"espeak-ng has no variant {variant!r} of a voice.{_perhaps(near)}", code="no_voice")
+    return replace(voice, name=f"{voice.name}+{variant}", identifier=f"{voice.identifier}+{variant}")
+
+
+def _named(name: str) -> Voice:
     known = voices()
-    if name is not None:
-        for voice in known:
-            if name.casefold() in {voice.name.casefold(), voice.identifier.casefold()}:
-                return voice
-        names = {key: voice.name for voice in known for key in (voice.name, voice.identifier)}
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        raise BadInput(f"espeak-ng has no voice {name!r}.{_perhaps(near)}", code="no_voice")
+    for voice in known:
+        if name.casefold() in {voice.name.casefold(), voice.identifier.casefold()}:
+            return voice
+    names = {key: voice.name for voice in known for key in (voice.name, voice.identifier)}
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    raise BadInput(f"espeak-ng has no voice {name!r}.{_perhaps(near)}", code="no_voice")
+
+
+def _of_language(language: str) -> Voice:
+    known = voices()
     wanted = language.lower().replace("_", "-")
     while wanted:
         matches = [(priority, voice) for voice in known for priority, tag in voice.languages if tag == wanted]

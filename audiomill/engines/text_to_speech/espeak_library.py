@@ -5,7 +5,8 @@ is not thread-safe: everything here happens under one lock.
 
 Each text is spoken by a freshly loaded copy of the library. Its synthesiser keeps state (phases, flutter, random
 numbers) that neither another voice, `espeak_ng_SetRandSeed` nor `espeak_Terminate` resets: measured, the same sentence
-came out differently nine times of nine. Unloading the shared object resets all of it and costs 5 ms.
+came out differently nine times of nine. Unloading the shared object resets all of it and costs 5 ms. The breath of
+some variants (`+f2`) is noise that starts from the time of day; it starts from a number of ours instead.
 """
 
 import _ctypes
@@ -31,6 +32,9 @@ _OK = 0
 
 # Listed by the library, but their dictionaries are not in espeakng-loader 0.2.4: they would spell letter by letter.
 _WITHOUT_DICTIONARY = frozenset({"gmq/fo", "trk/kaa", "art/xex"})
+
+_BREATH = 1
+"""What the noise of breathing voices begins from."""
 
 _lock = threading.Lock()
 
@@ -149,6 +153,7 @@ def session() -> Iterator[Session]:
             rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(data_folder()).encode(), _DO_NOT_EXIT)
             if rate <= 0:
                 raise EngineFailed(f"espeak-ng did not start (error {rate}): is its data folder complete?")
+            library.espeak_ng_SetRandSeed(ctypes.c_long(_BREATH))
             try:
                 yield Session(library, rate)
             finally:
@@ -172,6 +177,12 @@ def version() -> str:
         path = ctypes.c_char_p()
         text: bytes = info(ctypes.byref(path))
         return text.decode().split()[0]
+
+
+@lru_cache(maxsize=1)
+def variants() -> tuple[str, ...]:
+    """What can be laid over any voice: `f2`, `m3`. Names that are more than one word are left out."""
+    return tuple(sorted(path.name for path in (data_folder() / "voices" / "!v").iterdir() if path.name.isalnum()))
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """What an engine of text to speech does, and the speech that it gives."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,23 @@ class Speech:
     words: tuple[Word, ...] = ()
 
 
+@dataclass(frozen=True)
+class SpeakersVoice:
+    """A voice that an engine chose for a speaker: its name, and its pitch as orders name it (50: as it is)."""
+
+    name: str
+    pitch: int = 50
+
+
 class TextToSpeech(Engine, Protocol):
     """Speaks."""
+
+    def voices_by_pitch(self, language: str, pitch_hz: Mapping[str, float | None]) -> Mapping[str, SpeakersVoice]:
+        """A voice of the language for each speaker, by the median pitch of theirs; the same for the same speakers.
+
+        Raises BadInput (`no_voice`).
+        """
+        ...
 
     def synthesize(
         self,

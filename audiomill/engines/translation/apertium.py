@@ -63,13 +63,12 @@ class Apertium:
         self._loaded: str | None = None
 
     def availability(self) -> list[Availability]:
-        """A row for each pair that is installed; one that says what is missing when none is."""
+        """One row, whose languages are the pairs that are installed (`en>es`); or what is missing when none is."""
         if _program() is None:
             return [Availability(None, "cpu", False, "the programs of Debian's package apertium", None)]
-        rows = [
-            Availability(mode, "cpu", True, None, (pair.source, pair.target)) for pair, mode in sorted_modes().items()
-        ]
-        return rows or [Availability(None, "cpu", False, "a pair of languages, as Debian's apertium-eng-spa", None)]
+        pairs = tuple(sorted(f"{pair.source}>{pair.target}" for pair in sorted_modes()))
+        lacks = None if pairs else "a pair of languages, as Debian's apertium-eng-spa"
+        return [Availability(None, "cpu", lacks is None, lacks, pairs or None)]
 
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs that are installed, looked up now."""

@@ -1,0 +1,1 @@
+"""The stage `cast`: what was heard, or subtitles, in; the lines of a dub out, each with who speaks it."""

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from queue import SimpleQueue
 
 from tests.guards.changes import touched
-from tests.guards.checkout import PASSED, Checkout, Outcome, copied
+from tests.guards.checkout import PASSED, Checkout, Outcome, copied, outcomes
 from tests.guards.listed import Guard, guards
 
 NOTICED = "noticed"
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument(
         "--since", metavar="COMMIT", help="guards that changed, or whose code or tests did (changes.py)"
     )
+    passed = "a JUnit report of pytest on this very tree: what passed there is not run again with its guard in place"
+    parser.add_argument("--passed", action="append", default=[], type=Path, metavar="FILE", help=passed)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at once, each in a copy of its own")
     parser.add_argument("--verbose", action="store_true", help="what pytest said, where a removal was not noticed")
     given = parser.parse_args()
@@ -43,7 +46,7 @@ def main() -> int:
         copies: SimpleQueue[Checkout] = SimpleQueue()
         for _ in range(given.jobs):
             copies.put(stack.enter_context(copied()))
-        before = _with_guards(pool, copies, chosen, given.jobs)
+        before = _with_guards(pool, copies, chosen, given.jobs, given.passed)
 
         def tried(guard: Guard) -> tuple[Guard, Outcome, str]:
             with _one_of(copies) as checkout:
@@ -69,13 +72,23 @@ def _one_of(copies: "SimpleQueue[Checkout]") -> Iterator[Checkout]:
 
 
 def _with_guards(
-    pool: ThreadPoolExecutor, copies: "SimpleQueue[Checkout]", chosen: Sequence[Guard], jobs: int
+    pool: ThreadPoolExecutor,
+    copies: "SimpleQueue[Checkout]",
+    chosen: Sequence[Guard],
+    jobs: int,
+    reports: Sequence[Path],
 ) -> Mapping[str, Outcome]:
     """How the tests end when nothing is taken out: one that fails anyway notices nothing."""
     limits: dict[str, int] = {}
     for guard in chosen:
         limits.update({test: max(guard.seconds, limits.get(test, 0)) for test in guard.tests})
-    tests = sorted(limits)
+    known = {
+        test: outcome
+        for report in reports
+        for test, outcome in outcomes(report, sorted(limits)).items()
+        if outcome.kind == PASSED
+    }
+    tests = sorted(limits.keys() - known.keys())
     share = -(-len(tests) // jobs)
 
     def ran(part: Sequence[str]) -> Mapping[str, Outcome]:
@@ -83,7 +96,7 @@ def _with_guards(
             return checkout.test(part, seconds=max(limits[test] for test in part), until_one_fails=False)
 
     parts = [tests[start : start + share] for start in range(0, len(tests), share or 1)]
-    return {test: outcome for outcomes in pool.map(ran, parts) for test, outcome in outcomes.items()}
+    return known | {test: outcome for ended in pool.map(ran, parts) for test, outcome in ended.items()}
 
 
 def without(checkout: Checkout, guard: Guard, before: Mapping[str, Outcome]) -> Outcome:

@@ -134,7 +134,7 @@ class Checkout:
                 self._end(process)
         if not report.exists() and process.returncode < 0:
             return dict.fromkeys(tests, Outcome("failure", f"took pytest with it: signal {-process.returncode}"))
-        return _outcomes(report, tests) if report.exists() else {}
+        return outcomes(report, tests) if report.exists() else {}
 
     def said(self) -> str:
         """The end of what pytest said last."""
@@ -151,8 +151,9 @@ class Checkout:
                     other.kill()
 
 
-def _outcomes(report: Path, tests: Sequence[str]) -> dict[str, Outcome]:
-    found = {}
+def outcomes(report: Path, tests: Sequence[str]) -> dict[str, Outcome]:
+    """How tests ended by a JUnit report of pytest's; those that are not in it are left out."""
+    found: dict[str, Outcome] = {}
     for case in ET.parse(report).getroot().iter("testcase"):
         ended = next((one for one in case if one.tag in {"failure", "error", "skipped"}), None)
         outcome = Outcome(PASSED) if ended is None else Outcome(ended.tag, _in_a_few_words(ended.get("message", "")))

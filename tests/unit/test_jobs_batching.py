@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, select, text
 
 from audiomill.database.connection import Database
-from audiomill.database.tables import Batch, EngineSpeed, WorkItem
+from audiomill.database.tables import Batch, EngineSpeed, WorkItem, WorkspaceSpeed
 from audiomill.errors import Conflict
 from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches, mark_requested, startable
@@ -377,11 +377,7 @@ def lanes(database: Database) -> Counter[str]:
 
 def speeds_of(database: Database, engine: str, factor: float) -> None:
     with database.session() as session:
-        session.merge(
-            EngineSpeed(
-                engine=engine, model="", resource_class="cpu", audio_seconds=1000.0, engine_seconds=1000.0 * factor
-            )
-        )
+        session.merge(EngineSpeed(engine=engine, model="", resource_class="cpu", factor=factor))
 
 
 def test_long_texts_leave_a_slot_to_what_is_short(database: Database, settings: Settings) -> None:
@@ -475,6 +471,23 @@ def test_a_batch_that_was_worked_off_tells_how_fast_its_engine_is(database: Data
         with database.session() as session:
             leases.close(session, claim)
     with database.session() as session:
-        speed = session.scalars(select(EngineSpeed)).one()
+        speed = session.scalars(select(WorkspaceSpeed)).one()
         expected = Speeds.now(session).expected_seconds(100, engine="pocketsphinx", model=None, resource_class="cpu")
     assert (speed.audio_seconds, speed.engine_seconds, expected) == (2.0, 0.5, 25.0)
+
+
+def test_one_workspace_does_not_bend_an_engines_speed_for_the_others(database: Database, settings: Settings) -> None:
+    """It orders more than all others together, of what the engine is done with in no time."""
+    prepare(database, "odd")
+    for workspace, factor in [("acme", 0.5), ("small", 0.4), ("gold", 0.6), *[("odd", 0.001)] * 12]:
+        order(database, settings, workspace, audio(2))
+        (batch_id,) = form(database, settings)
+        with database.session() as session:
+            claim = leases.claim(session, batch_id=batch_id, stage="transcribe", run_id=batch_id, settings=settings)
+            working.begin(session, claim, [item.id for item in claim.items])
+            for item in claim.items:
+                working.complete(session, claim, item.id, replace(result(item, claim), processing_seconds=factor))
+            leases.close(session, claim)
+    with database.session() as session:
+        expected = Speeds.now(session).expected_seconds(100, engine="pocketsphinx", model=None, resource_class="cpu")
+    assert expected == pytest.approx(40)

@@ -49,6 +49,15 @@ def test_an_installation_of_the_spine_upgrades_with_its_jobs(database: Database)
     upgrade(database.engine)
 
 
+def test_what_was_measured_of_an_engine_holds_until_it_is_measured_anew(database: Database) -> None:
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), _BEFORE_SPEEDS_OF_WORKSPACES)
+        connection.execute(text("INSERT INTO engine_speeds VALUES ('espeak-ng', '', 'cpu', 1000, 20)"))
+    upgrade(database.engine)
+    with database.engine.begin() as connection:
+        assert connection.execute(text("DELETE FROM engine_speeds RETURNING factor")).scalars().all() == [0.02]
+
+
 def test_batches_that_waited_for_another_attempt_find_new_ones(database: Database) -> None:
     """An installation of before: a batch asked for a second time, and one that was split from it."""
     with database.engine.begin() as connection:
@@ -80,6 +89,7 @@ def test_batches_that_waited_for_another_attempt_find_new_ones(database: Databas
     assert [tuple(row) for row in batches] == [("once", "formed"), ("twice", "cancelled")]
 
 
+_BEFORE_SPEEDS_OF_WORKSPACES = "0014"
 _BEFORE_ONE_RUN_A_BATCH = "0008"
 _RECORDING = (
     "INSERT INTO recordings (id, workspace_id, object_key, object_version, size_bytes) VALUES (:id, 'w', :id, 'v', 1)"

@@ -8,7 +8,7 @@ from audiomill.database.tables.base import Base
 from audiomill.database.tables.jobs import Job, JobEvent, Submission
 from audiomill.database.tables.recordings import InboxEntry, Recording, Upload
 from audiomill.database.tables.results import Artifact, Output
-from audiomill.database.tables.upkeep import EngineAvailability, EngineSpeed, SweepPlace
+from audiomill.database.tables.upkeep import EngineAvailability, EngineSpeed, SweepPlace, WorkspaceSpeed
 from audiomill.database.tables.work import Batch, LanePause, Turn, WorkItem
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "UsageChange",
     "WorkItem",
     "Workspace",
+    "WorkspaceSpeed",
     "WorkspaceUsage",
 ]

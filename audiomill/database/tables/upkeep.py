@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, text
+from sqlalchemy import Boolean, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from audiomill.database.tables.base import Base, now
@@ -38,11 +38,28 @@ class SweepPlace(Base):
 
 
 class EngineSpeed(Base):
-    """How fast an engine was here lately (audiomill/jobs/speeds.py): sums that fade with each batch."""
+    """How fast an engine is here (audiomill/jobs/speeds.py): the median of what workspaces saw lately."""
 
     __tablename__ = "engine_speeds"
     engine: Mapped[str] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True, comment="'' where the engine has no choice")
     resource_class: Mapped[str] = mapped_column(primary_key=True)
+    factor: Mapped[float] = mapped_column(comment="engine seconds for a second of sound")
+
+
+class WorkspaceSpeed(Base):
+    """How fast an engine was lately with one workspace's sound: sums that fade with each batch."""
+
+    __tablename__ = "workspace_speeds"
+    __table_args__ = (
+        Index("ix_workspace_speeds_newest", "engine", "model", "resource_class", text("measured_at DESC")),
+    )
+    engine: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True, comment="'' where the engine has no choice")
+    resource_class: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
     audio_seconds: Mapped[float]
     engine_seconds: Mapped[float]
+    measured_at: Mapped[datetime] = now()

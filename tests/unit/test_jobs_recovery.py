@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from audiomill.database.connection import Database
 from audiomill.database.tables import Batch, Job, WorkItem
@@ -205,7 +206,11 @@ def test_an_item_under_which_each_run_ends_is_given_up_as_our_fault(
             with database.session() as session:
                 recovery.give_back(session, claim, "It hung.", few, suspects=[item_id])
         else:
-            broke(database, few, claim, Fate(died=how == "died"))
+            with capture_logs() as logged:
+                broke(database, few, claim, Fate(died=how == "died"))
+            # Operators are told, once.
+            told = [each["job"] for each in logged if each["log_level"] == "error"]
+            assert told == ([claim.items[0].job_id] if states(database, Job)["failed"] else [])
         runs += 1
         if runs <= recovery.LONE_AFTER:
             assert rest_seconds(database) > 0

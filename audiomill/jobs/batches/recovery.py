@@ -16,12 +16,13 @@ Which process died, and ending it, is workers.py's part; Dagster's runs are the 
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
 from audiomill.jobs.batches.leases import Claim, fenced
-from audiomill.jobs.batches.workers import Fate, Worker
+from audiomill.jobs.batches.workers import Fate, RunProcess
 from audiomill.jobs.items import HandedBack, back_to_lane, fail_open_item, hand_back
 from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.settings import Settings
@@ -31,6 +32,8 @@ ENGINE_CRASHED = (
     "if that fails too, write to us with the job id."
 )
 
+
+log = structlog.get_logger(__name__)
 
 LONE_AFTER = 3
 """An item under which so many runs ended, nobody knows of what, is worked on alone: nothing else is lost with it."""
@@ -191,17 +194,21 @@ def _give_up(
 ) -> None:
     _blame(session, batch.id, fate.inside, settings)
     running = session.execute(
-        select(WorkItem.id, WorkItem.interruptions).where(WorkItem.batch_id == batch.id, WorkItem.state == "running")
+        select(WorkItem.id, WorkItem.job_id, WorkItem.interruptions).where(
+            WorkItem.batch_id == batch.id, WorkItem.state == "running"
+        )
     ).all()
     interrupted = set(suspects)
-    worker = Worker.parse(batch.worker)
+    worker = RunProcess.parse(batch.worker)
     # Of another machine's process nothing can be learned: what was begun may be what it died of, each time.
     if fate.died or (worker is not None and not worker.here):
         interrupted |= {row.id for row in running} - fate.inside
     alone = running[0] if len(running) == 1 else None
     if alone is not None and alone.id in interrupted and alone.interruptions >= LONE_AFTER:
         # Once more it alone was at work: it rests, not its lane, and some day it is given up.
-        hand_back(session, batch.id, alone.id, reason, settings)
+        became = hand_back(session, batch.id, alone.id, reason, settings)
+        if became == "given_up":
+            log.error("job given up: its runs end each time", job=alone.job_id, batch=batch.id, last=reason)
     else:
         _rest(session, batch, reason, settings)
     _end(session, batch, reason, interrupted)

@@ -6,7 +6,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor, load_assets_from_package_module
 
 import assets
-from assets.jobs import batch_jobs, daily_tables
+from assets.jobs import daily_tables, run_jobs
 from audiomill.logs import log_as_json
 from audiomill.settings import Settings
 from resources import DatabaseResource, EnginesResource, PartitionKeyIOManager, SettingsResource, StoreResource
@@ -30,7 +30,7 @@ def build_defs(overrides: Mapping[str, Any] | None = None) -> Definitions:
     settings = given.get("settings", SettingsResource())
     return Definitions(
         assets=load_assets_from_package_module(assets, include_specs=True),
-        jobs=[*batch_jobs, daily_tables],
+        jobs=[*run_jobs, daily_tables],
         sensors=[
             inbox,
             intake,

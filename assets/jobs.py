@@ -14,7 +14,7 @@ def job_name(stage: Stage, resource_class: str) -> str:
     return f"{stage.product}_{resource_class}"
 
 
-batch_jobs = [
+run_jobs = [
     define_asset_job(
         job_name(stage, resource_class),
         selection=AssetSelection.assets(stage.product),

@@ -6,7 +6,7 @@ from itertools import groupby
 from dagster import DefaultSensorStatus, RunRequest, SensorEvaluationContext, SensorResult, sensor
 
 from assets.batch_products import partitions_name
-from assets.jobs import RESOURCE_CLASS_TAG, batch_jobs, job_name
+from assets.jobs import RESOURCE_CLASS_TAG, job_name, run_jobs
 from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
 from audiomill.jobs.batches.forming import StartableBatch, anything_queued, form_batches, mark_requested, startable
@@ -28,7 +28,7 @@ GATHER_SECONDS = 0.1
 @sensor(
     name="batching",
     description="Forms batches and asks for a run for each that is formed and has none.",
-    jobs=batch_jobs,
+    jobs=run_jobs,
     minimum_interval_seconds=5,
     default_status=DefaultSensorStatus.RUNNING,
 )

@@ -23,7 +23,7 @@ from dagster import (
 from audiomill.database.connection import Database
 from audiomill.faults import told_with_causes
 from audiomill.jobs.batches import recovery
-from audiomill.jobs.batches.workers import Worker, end, fate_of, forget, left_notes
+from audiomill.jobs.batches.workers import RunProcess, end, fate_of, forget, left_notes
 from audiomill.jobs.queries import owning_runs
 from audiomill.scratch import sweep as sweep_scratch
 from audiomill.settings import Settings
@@ -107,7 +107,7 @@ def _lapsed(sweep: _Sweep) -> None:
             ended.append(owned)
         except Exception as error:  # noqa: BLE001 - one bad row does not keep the others waiting; told below
             errors.append(error)
-    workers = [worker for owned in ended if (worker := Worker.parse(owned.worker)) is not None]
+    workers = [worker for owned in ended if (worker := RunProcess.parse(owned.worker)) is not None]
     killed = end(workers, grace_seconds=config.lease.grace_seconds)
     for owned in ended:
         end_run(sweep.instance, owned.run_id, f"Its lease on batch {owned.batch_id} lapsed: it fell silent.")
@@ -166,7 +166,7 @@ def _works(sweep: _Sweep, run_id: str) -> bool:
     """Whether the process that owns the run's batch lives: after the clock was set, Dagster's times do not tell."""
     with sweep.database.session() as session:
         owned = recovery.owned_by(session, run_id)
-    worker = Worker.parse(owned.worker) if owned is not None else None
+    worker = RunProcess.parse(owned.worker) if owned is not None else None
     return worker is not None and worker.process() is not None
 
 

@@ -6,12 +6,11 @@ Not for the API: it knows engines by what workers reported (audiomill/jobs/avail
 
 from importlib import import_module
 from inspect import getattr_static
-from typing import cast
 
 from audiomill.catalogue.engines import ENGINES, AvailabilityReport, EngineEntry
 from audiomill.catalogue.stages import Task
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.protocol import Availability, Engine
+from audiomill.engines.protocol import Availability, Engine, EngineFactory
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import Settings
 
@@ -68,7 +67,7 @@ def build(entry: EngineEntry, settings: Settings) -> Engine:
         raise EngineUnavailable(f"{entry.name} may not run here: {refusal}.", code="licence_not_accepted")
     module, _, name = entry.implementation.partition(":")
     try:
-        factory = getattr(import_module(module), name)
+        factory: EngineFactory = getattr(import_module(module), name)
     except (ImportError, AttributeError, OSError) as error:
         # OSError: a shared library that a package brings cannot be loaded.
         raise ConfigurationError(f"The code of the engine {entry.name!r} cannot be imported: {error}.") from error
@@ -77,7 +76,7 @@ def build(entry: EngineEntry, settings: Settings) -> Engine:
     lacking = [name for name in _PROTOCOL if getattr_static(engine, name, None) is None]
     if lacking:
         raise ConfigurationError(f"{entry.implementation!r} is not an engine: it lacks {', '.join(lacking)}.")
-    return cast("Engine", engine)
+    return engine
 
 
 def available(settings: Settings) -> list[AvailabilityReport]:

@@ -1,8 +1,8 @@
 """Checks that every output passes before it may be delivered: what a check says, and the measures that stages share.
 
-`check.py` says which checks reject and which warn. A stage's own checks are in its folder (audiomill/stages).
+`check.py` says what rejecting and warning are. A stage's own checks are in its folder (audiomill/stages).
 """
 
-from audiomill.quality.check import REJECTING, Check, require
+from audiomill.quality.check import Check, require
 
-__all__ = ["REJECTING", "Check", "require"]
+__all__ = ["Check", "require"]

@@ -26,7 +26,7 @@ from audiomill.accounts.keys import create_key
 from audiomill.database.connection import Database
 from audiomill.database.embedded import data_directory, running_server
 from audiomill.errors import OperatorError
-from audiomill.jobs.batches.workers import Worker
+from audiomill.jobs.batches.workers import RunProcess
 from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.platform.readiness import program_states
@@ -70,7 +70,7 @@ class Chaotic:
     def run_processes(self) -> list[psutil.Process]:
         """Processes of runs that own a batch now, by what they noted when they claimed it."""
         rows = self.rows("SELECT worker FROM batches WHERE state = 'running' ORDER BY id")
-        workers = [Worker.parse(str(worker)) for (worker,) in rows]
+        workers = [RunProcess.parse(str(worker)) for (worker,) in rows]
         processes = [worker.process() for worker in workers if worker is not None]
         return [process for process in processes if process is not None]
 

@@ -15,7 +15,7 @@ import pytest
 from audiomill.jobs.batches.workers import (
     CallNotes,
     Fate,
-    Worker,
+    RunProcess,
     end,
     fate_of,
     forget,
@@ -54,14 +54,14 @@ end_this_process()
 
 
 @contextmanager
-def with_a_child() -> Iterator[tuple[subprocess.Popen[str], psutil.Process, Worker]]:
+def with_a_child() -> Iterator[tuple[subprocess.Popen[str], psutil.Process, RunProcess]]:
     """A process that has started another, and ends itself when it is told to."""
     process = subprocess.Popen(
         [sys.executable, "-c", WITH_A_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     pid, _, worker = process.stdout.readline().partition(" ")
-    child, known = psutil.Process(int(pid)), Worker.parse(worker)
+    child, known = psutil.Process(int(pid)), RunProcess.parse(worker)
     assert known is not None
     try:
         yield process, child, known
@@ -148,11 +148,11 @@ def test_a_machine_that_went_down_and_another_process_prove_nothing(config: Sett
     with at_work(config.data_dir) as (process, worker):
         process.kill()
         process.wait()
-        gone = Worker.parse(worker)
+        gone = RunProcess.parse(worker)
         assert gone is not None
         for other in (
-            Worker("another/12345678", gone.pid, gone.started),
-            Worker(gone.machine, gone.pid, gone.started - 100),
+            RunProcess("another/12345678", gone.pid, gone.started),
+            RunProcess(gone.machine, gone.pid, gone.started - 100),
         ):
             assert fate_of(config, "run", str(other)) == Fate()
         assert fate_of(config, "run", None) == Fate()
@@ -165,7 +165,7 @@ def test_a_stopped_process_is_not_dead_and_is_ended(config: Settings) -> None:
     with at_work(config.data_dir) as (process, worker):
         process.send_signal(signal.SIGSTOP)
         assert fate_of(config, "run", worker) == Fate()
-        known = Worker.parse(worker)
+        known = RunProcess.parse(worker)
         assert known is not None
         assert end([known], grace_seconds=0.2) == 1
         assert process.wait(10) == -signal.SIGKILL
@@ -174,7 +174,7 @@ def test_a_stopped_process_is_not_dead_and_is_ended(config: Settings) -> None:
 @pytest.mark.parametrize(("how", "ended_by"), [((), signal.SIGTERM), (("stubborn",), signal.SIGKILL)])
 def test_a_process_is_asked_then_killed(config: Settings, how: tuple[str, ...], ended_by: signal.Signals) -> None:
     with at_work(config.data_dir, *how) as (process, worker):
-        known = Worker.parse(worker)
+        known = RunProcess.parse(worker)
         assert known is not None
         end([known], grace_seconds=1)
         assert process.wait(10) == -ended_by
@@ -209,10 +209,10 @@ def test_children_of_one_that_is_ended_go_with_it() -> None:
 
 def test_another_process_of_the_same_number_is_left_alone(config: Settings) -> None:
     with at_work(config.data_dir) as (process, worker):
-        known = Worker.parse(worker)
+        known = RunProcess.parse(worker)
         assert known is not None
-        assert end([Worker(known.machine, known.pid, known.started - 60)], grace_seconds=0) == 0
-        assert end([Worker("another", known.pid, known.started)], grace_seconds=0) == 0
+        assert end([RunProcess(known.machine, known.pid, known.started - 60)], grace_seconds=0) == 0
+        assert end([RunProcess("another", known.pid, known.started)], grace_seconds=0) == 0
         time.sleep(0.1)
         assert process.poll() is None
 
@@ -220,12 +220,12 @@ def test_another_process_of_the_same_number_is_left_alone(config: Settings) -> N
 def test_who_one_is_survives_writing_down(config: Settings) -> None:
     me = this_worker()
     assert me.here
-    again = Worker.parse(str(me))
+    again = RunProcess.parse(str(me))
     assert again is not None
     assert again.process() is not None
-    assert Worker.parse("nonsense") is None
-    assert Worker.parse("a b c") is None
-    assert Worker.parse(None) is None
+    assert RunProcess.parse("nonsense") is None
+    assert RunProcess.parse("a b c") is None
+    assert RunProcess.parse(None) is None
 
 
 def test_a_note_of_many_is_followed_by_one_of_few(config: Settings) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
+from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.separation.protocol import Chunk, Separated, separated
 from audiomill.engines.torchaudio_cpu import prepare
@@ -25,7 +26,7 @@ NAME = "demucs"
 DEFAULT_MODEL = "htdemucs"
 
 
-class Demucs:
+class Demucs(OfOneModel):
     """Hybrid transformer Demucs, on the CPU or a GPU."""
 
     context_seconds = 2.0
@@ -35,7 +36,6 @@ class Demucs:
         self._budget = budget
         self._model: Any = None
         self._device = "cpu"
-        self._identity: EngineIdentity | None = None
 
     def availability(self) -> list[Availability]:
         """A row for each installed model, or for the default one that is not."""
@@ -63,13 +63,6 @@ class Demucs:
         self._device = "cuda" if resource_class == "gpu" else "cpu"
         self._model = loaded.eval()
         self._identity = EngineIdentity(NAME, package_version("demucs"), name, installed.sha256)
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """Package, model and the hash of its weights."""
-        if self._identity is None:
-            raise RuntimeError("load a model first")
-        return self._identity
 
     @property
     def usage(self) -> Usage:

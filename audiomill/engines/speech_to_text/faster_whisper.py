@@ -23,6 +23,7 @@ from audiomill.catalogue.stages import ResourceClass
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
+from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, pieces, recogniser_samples
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineUnavailable
@@ -43,7 +44,7 @@ _WHISPER_NAMES = {"nb": "no", "fil": "tl", "iw": "he", "in": "id", "cmn": "zh", 
 _TAGS = {"jw": "jv"}
 
 
-class FasterWhisper:
+class FasterWhisper(OfOneModel):
     """Whisper on CTranslate2, on the CPU (int8) or a GPU (float16)."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -53,7 +54,6 @@ class FasterWhisper:
         self._budget = budget
         self._model: WhisperModel | None = None
         self._resource_class: ResourceClass = "cpu"
-        self._identity: EngineIdentity | None = None
         self._sampled = False
 
     def availability(self) -> list[Availability]:
@@ -88,13 +88,6 @@ class FasterWhisper:
         self._identity = EngineIdentity(
             NAME, package_version("faster-whisper"), name, installed.sha256, SEED, _languages(name)
         )
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """Package, model and the hash of its weights."""
-        if self._identity is None:
-            raise RuntimeError("load a model first")
-        return self._identity
 
     @property
     def usage(self) -> Usage:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
+from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.translation.protocol import (
     LackingPair,
@@ -45,7 +46,7 @@ _FLORES = {
 }  # fmt: skip
 
 
-class CTranslate2Translator:
+class CTranslate2Translator(OfOneModel):
     """A many-to-many model on the CPU (int8) or a GPU (float16)."""
 
     def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:
@@ -54,7 +55,6 @@ class CTranslate2Translator:
         self._translator: ctranslate2.Translator | None = None
         self._tokenizer: Any = None
         self._names: dict[str, str] = {}
-        self._identity: EngineIdentity | None = None
         self._on_gpu = False
 
     def availability(self) -> list[Availability]:
@@ -101,13 +101,6 @@ class CTranslate2Translator:
         self._identity = EngineIdentity(
             NAME, package_version("ctranslate2"), name, installed.sha256, languages=tuple(sorted(self._names))
         )
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """Package, model and the hash of its weights."""
-        if self._identity is None:
-            raise RuntimeError("load a model first")
-        return self._identity
 
     @property
     def usage(self) -> Usage:

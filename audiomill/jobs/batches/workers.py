@@ -43,7 +43,7 @@ class Fate:
 
 
 @dataclass(frozen=True)
-class Worker:
+class RunProcess:
     """A process of some machine, told from a later one that has the same id by its start.
 
     started: seconds after the machine's own, which do not change when its clock is set.
@@ -57,7 +57,7 @@ class Worker:
         return f"{self.machine} {self.pid} {self.started:.2f}"
 
     @classmethod
-    def parse(cls, text: str | None) -> "Worker | None":
+    def parse(cls, text: str | None) -> "RunProcess | None":
         """The reverse of `str`; None for what is none."""
         parts = (text or "").split()
         try:
@@ -92,14 +92,14 @@ def this_machine() -> str:
     return f"{socket.gethostname()}/{boot[:8]}"
 
 
-def this_worker() -> Worker:
+def this_worker() -> RunProcess:
     """The process that asks."""
     return worker_of(psutil.Process())
 
 
-def worker_of(process: psutil.Process) -> Worker:
+def worker_of(process: psutil.Process) -> RunProcess:
     """A process of this machine. Raises psutil.Error when it is gone."""
-    return Worker(this_machine(), process.pid, _started(process))
+    return RunProcess(this_machine(), process.pid, _started(process))
 
 
 def _started(process: psutil.Process) -> float:
@@ -157,7 +157,7 @@ class CallNotes:
 def fate_of(settings: Settings, run_id: str, worker: str | None) -> Fate:
     """What is proven of a run's process. Nothing is, when it lives, ended in good order, or is another machine's."""
     noted, inside, crashed = _read(_path(settings, run_id))
-    known = Worker.parse(worker)
+    known = RunProcess.parse(worker)
     if noted is None or known != noted or not noted.here or noted.process() is not None:
         return Fate()
     return Fate(died=True, inside=inside if crashed else frozenset())
@@ -181,7 +181,7 @@ def left_notes(settings: Settings) -> list[str]:
     return left
 
 
-def end(workers: Sequence[Worker], *, grace_seconds: float) -> int:
+def end(workers: Sequence[RunProcess], *, grace_seconds: float) -> int:
     """End processes of this machine and their children: SIGTERM, `grace_seconds`, SIGKILL. Returns how many were."""
     living = [process for worker in workers if (process := worker.process()) is not None]
     everyone = list(living)
@@ -219,11 +219,11 @@ def _path(settings: Settings, run_id: str) -> Path:
     return settings.data_dir / "run" / "calls" / run_id
 
 
-def _read(path: Path) -> tuple[Worker | None, frozenset[str], bool]:
+def _read(path: Path) -> tuple[RunProcess | None, frozenset[str], bool]:
     """Who wrote, what was inside calls, and whether it crashed by itself."""
     try:
         text = path.read_text(errors="replace")
         found, end = json.JSONDecoder().raw_decode(text)
-        return Worker.parse(found["worker"]), frozenset(found["inside"]), bool(text[end:].strip())
+        return RunProcess.parse(found["worker"]), frozenset(found["inside"]), bool(text[end:].strip())
     except (OSError, ValueError, KeyError, TypeError):
         return None, frozenset(), False

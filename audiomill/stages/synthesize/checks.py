@@ -46,7 +46,7 @@ def sound_whole(speech: Speech) -> Check:
     passed = speech.audio.samples.shape[1] > 0 and math.isfinite(highest)
     value = highest if math.isfinite(highest) else -1.0  # JSON knows no NaN
     reason = "The speech is not whole: it has no samples, or samples that are not numbers."
-    return Check("broken_speech", passed, value, 0.0, None if passed else reason)
+    return Check("broken_speech", passed, value, 0.0, None if passed else reason, rejecting=True)
 
 
 def not_silent(speech: Speech) -> Check:
@@ -54,7 +54,7 @@ def not_silent(speech: Speech) -> Check:
     share = silent_share(speech.audio)
     passed = share <= MAX_SILENT_SHARE
     reason = f"The speech is silent for {share:.0%} of its length: the engine did not speak the text."
-    return Check("silent_speech", passed, share, MAX_SILENT_SHARE, None if passed else reason)
+    return Check("silent_speech", passed, share, MAX_SILENT_SHARE, None if passed else reason, rejecting=True)
 
 
 def duration(speech: Speech, text: str, rate_wpm: int) -> Check:
@@ -65,13 +65,13 @@ def duration(speech: Speech, text: str, rate_wpm: int) -> Check:
     most = spoken * MAX_SECONDS_PER_CHARACTER * scale + SLACK_SECONDS
     seconds = speech.audio.seconds
     if least <= seconds <= most:
-        return Check("wrong_duration", passed=True, value=seconds, limit=most)
+        return Check("wrong_duration", passed=True, value=seconds, limit=most, rejecting=True)
     bound, word = (least, "short") if seconds < least else (most, "long")
     reason = (
         f"The speech lasts {seconds:.1f} seconds, far too {word} for a text of {spoken} letters, digits and symbols "
         f"at {rate_wpm} words a minute."
     )
-    return Check("wrong_duration", passed=False, value=seconds, limit=bound, reason=reason)
+    return Check("wrong_duration", passed=False, value=seconds, limit=bound, reason=reason, rejecting=True)
 
 
 def words_before_end(speech: Speech) -> Check:
@@ -79,4 +79,4 @@ def words_before_end(speech: Speech) -> Check:
     beyond = max(0.0, max((word.end_seconds for word in speech.words), default=0.0) - speech.audio.seconds)
     passed = beyond <= MAX_SECONDS_BEYOND_END
     reason = f"The words' times go on for {beyond:.1f} seconds after the speech ends."
-    return Check("words_beyond_end", passed, beyond, MAX_SECONDS_BEYOND_END, None if passed else reason)
+    return Check("words_beyond_end", passed, beyond, MAX_SECONDS_BEYOND_END, None if passed else reason, rejecting=True)

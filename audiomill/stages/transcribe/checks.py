@@ -62,7 +62,7 @@ def judge_transcript(transcript: Transcript, audio: Audio) -> list[Check]:
 def speech_found(words: Sequence[str], audio: Audio) -> Check:
     """Are there words? `value`: how many. The reason tells silence, sound without speech, and failure apart."""
     if words:
-        return Check("no_speech", passed=True, value=len(words), limit=1)
+        return Check("no_speech", passed=True, value=len(words), limit=1, rejecting=True)
     if silent_share(audio) >= 1.0:
         reason = "No speech was found: the recording is silent from start to end. Was the microphone muted?"
     else:
@@ -74,7 +74,7 @@ def speech_found(words: Sequence[str], audio: Audio) -> Check:
             if seconds > 0
             else "No speech was found: there is sound in the recording, but nobody seems to speak."
         )
-    return Check("no_speech", passed=False, value=0, limit=1, reason=reason)
+    return Check("no_speech", passed=False, value=0, limit=1, reason=reason, rejecting=True)
 
 
 def confidence(transcript: Transcript) -> list[Check]:
@@ -103,7 +103,7 @@ def words_in_time(words: Sequence[str], seconds: float) -> Check:
     rate = len(words) / max(seconds, 0.5)
     passed = rate <= MAX_WORDS_PER_SECOND
     reason = f"The transcript has {len(words)} words for {seconds:.1f} seconds of sound: more than anybody can say."
-    return Check("too_many_words", passed, rate, MAX_WORDS_PER_SECOND, None if passed else reason)
+    return Check("too_many_words", passed, rate, MAX_WORDS_PER_SECOND, None if passed else reason, rejecting=True)
 
 
 def words_before_end(transcript: Transcript, seconds: float) -> Check:
@@ -113,7 +113,7 @@ def words_before_end(transcript: Transcript, seconds: float) -> Check:
     beyond = max(0.0, max(ends, default=0.0) - seconds)
     passed = beyond <= MAX_SECONDS_BEYOND_END
     reason = f"The transcript goes on for {beyond:.1f} seconds after the recording ends: its times cannot be right."
-    return Check("words_beyond_end", passed, beyond, MAX_SECONDS_BEYOND_END, None if passed else reason)
+    return Check("words_beyond_end", passed, beyond, MAX_SECONDS_BEYOND_END, None if passed else reason, rejecting=True)
 
 
 def loops(words: Sequence[str]) -> Check:
@@ -121,7 +121,7 @@ def loops(words: Sequence[str]) -> Check:
     share = looped_words(words) / len(words) if words else 0.0
     passed = share <= MAX_LOOPED_SHARE
     reason = f"The transcript repeats itself: {share:.0%} of its words are the same phrase again and again."
-    return Check("repeating_transcript", passed, share, MAX_LOOPED_SHARE, None if passed else reason)
+    return Check("repeating_transcript", passed, share, MAX_LOOPED_SHARE, None if passed else reason, rejecting=True)
 
 
 def looped_words(words: Sequence[str]) -> int:
@@ -149,4 +149,5 @@ def compression(text: str) -> Check:
     ratio = statistics.median(len(window) / len(zlib.compress(window)) for window in windows)
     passed = ratio <= MAX_COMPRESSION_RATIO
     reason = f"The transcript repeats itself: it shrinks to 1/{ratio:.1f} when compressed, as no speech does."
-    return Check("compressible_transcript", passed, ratio, MAX_COMPRESSION_RATIO, None if passed else reason)
+    told = None if passed else reason
+    return Check("compressible_transcript", passed, ratio, MAX_COMPRESSION_RATIO, told, rejecting=True)

@@ -22,4 +22,4 @@ def guessed_language(transcript: Transcript, language: str, *, filename: str, li
         f"engine here knows, and could hardly be understood (confidence {mean:.2f} of 1). Name its language "
         "(`language`), or order it with an engine for its language."
     )
-    return [Check("doubtful_language", passed, mean, limit, None if passed else reason)]
+    return [Check("doubtful_language", passed, mean, limit, None if passed else reason, rejecting=True)]

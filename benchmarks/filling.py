@@ -16,10 +16,10 @@ def queue(connection: Connection, *, workspaces: int, items_each: int, lanes: in
     connection.execute(
         text(
             """
-            INSERT INTO work_items (id, job_id, workspace_id, stage, engine, model, resource_class, tier, length_class,
-                                    lane, audio_seconds, created_at)
+            INSERT INTO work_items (id, job_id, workspace_id, step, stage, options, reads, engine, model,
+                                    resource_class, tier, length_class, lane, audio_seconds, created_at)
             SELECT 'item_' || w || '_' || i, 'job_' || w || '_' || i, 'w' || lpad(w::text, 6, '0'), 'transcribe',
-                   'pocketsphinx', 'm' || (i % :lanes), 'cpu', 0, 'short',
+                   'transcribe', '{}', '["input:source"]', 'pocketsphinx', 'm' || (i % :lanes), 'cpu', 0, 'short',
                    'transcribe|pocketsphinx|m' || (i % :lanes) || '|cpu|0|short', 5.0,
                    clock_timestamp() - interval '1 hour' + make_interval(secs => i * 0.001)
             FROM generate_series(1, :workspaces) AS w, generate_series(1, :items) AS i
@@ -47,10 +47,13 @@ def history(connection: Connection, *, jobs: int, workspaces: int = 100, per_bat
             SELECT 'rec_' || n, {workspace}, 'inbox/a/' || n, 'v', 1000, {at}
             FROM generate_series(0, :jobs - 1) AS n""",
         f"""INSERT INTO jobs (id, workspace_id, submission_id, position, recording_id, filename, recipe, capability,
-                              parameters, state, stage, progress, event_seq, created_at, started_at, finished_at)
+                              parameters, plan, state, stage, step, progress, event_seq, created_at, started_at,
+                              finished_at)
             SELECT 'job_' || n, {workspace}, 'sub_' || n / :order, n % :order, 'rec_' || n, 'a.wav', 'transcribe',
-                   'transcribe', '{{}}', {state}, 'transcribe', 1, 3, {at}, {at}, {at}
+                   'transcribe', '{{}}', '{{}}', {state}, 'transcribe', 'transcribe', 1, 3, {at}, {at}, {at}
             FROM generate_series(0, :jobs - 1) AS n""",
+        """INSERT INTO job_inputs (job_id, role, position, recording_id, filename)
+            SELECT 'job_' || n, 'source', 0, 'rec_' || n, 'a.wav' FROM generate_series(0, :jobs - 1) AS n""",
         f"""INSERT INTO job_events (job_id, seq, state, stage, progress, at)
             SELECT 'job_' || n, seq, 'complete', 'transcribe', 1, {at}
             FROM generate_series(0, :jobs - 1) AS n, generate_series(1, 3) AS seq""",
@@ -59,10 +62,12 @@ def history(connection: Connection, *, jobs: int, workspaces: int = 100, per_bat
             SELECT 'batch_' || n / :batch, 'l', 'transcribe', 'e', 'cpu', 'closed', :batch, 1, 'run_' || n / :batch,
                    {at}, {at}
             FROM generate_series(0, :jobs - 1, :batch) AS n""",
-        f"""INSERT INTO work_items (id, job_id, workspace_id, stage, engine, resource_class, tier, length_class, lane,
-                                    audio_seconds, state, batch_id, run_id, artifact_key, created_at, finished_at)
-            SELECT 'item_' || n, 'job_' || n, {workspace}, 'transcribe', 'e', 'cpu', 0, 'short', 'l', 1, {state},
-                   'batch_' || n / :batch, 'run_' || n / :batch, 'artifact_' || n, {at}, {at}
+        f"""INSERT INTO work_items (id, job_id, workspace_id, step, stage, options, reads, engine, resource_class, tier,
+                                    length_class, lane, audio_seconds, state, batch_id, run_id, artifact_key,
+                                    created_at, finished_at)
+            SELECT 'item_' || n, 'job_' || n, {workspace}, 'transcribe', 'transcribe', '{{}}', '["input:source"]', 'e',
+                   'cpu', 0, 'short', 'l', 1, {state}, 'batch_' || n / :batch, 'run_' || n / :batch,
+                   'artifact_' || n, {at}, {at}
             FROM generate_series(0, :jobs - 1) AS n""",
         f"""INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, details, created_at)
             SELECT 'artifact_' || n, {workspace}, 'transcribe', 'artifacts/' || n, '', '{{}}', {at}

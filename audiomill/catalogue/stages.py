@@ -6,13 +6,19 @@ from typing import Literal
 Task = Literal["speech_to_text", "text_to_speech", "separation", "translation"]
 ResourceClass = Literal["cpu", "gpu", "remote"]
 
+BUILT_IN = "audiomill"
+"""What stands for an engine where a stage needs none."""
+
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of work. `product` is the Dagster asset that a batch of it materialises."""
+    """One kind of work. `product` is the Dagster asset that a batch of it materialises.
+
+    task: what its engine must be able to do; None: it needs none (mixing, fitting) and is done by audiomill itself.
+    """
 
     name: str
-    task: Task
+    task: Task | None
     product: str
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from audiomill.catalogue.capability import Capability, Recipe
+from audiomill.catalogue.capability import TEXT, Capability, Recipe
 from audiomill.catalogue.parameters import EachOnce, LanguageTag, Parameters
 from audiomill.catalogue.speaking import REFERENCE_RATE_WPM
 
@@ -36,8 +36,8 @@ class SynthesizeParameters(Parameters):
 SYNTHESIZE = Capability(
     "synthesize",
     "Text to speech",
-    "text",
     SynthesizeParameters,
+    TEXT,
     ("synthesize",),
     (
         Recipe("synthesize", "synthesize", "A text spoken, as wav", {"formats": ["wav"]}),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from audiomill.catalogue.capability import Capability, Recipe
+from audiomill.catalogue.capability import RECORDING, Capability, Recipe
 from audiomill.catalogue.parameters import EachOnce, Feature, LanguageTag, Parameters
 
 TranscriptFormat = Literal["txt", "srt", "vtt", "tsv", "json"]
@@ -55,8 +55,8 @@ class TranscribeParameters(Parameters):
 TRANSCRIBE = Capability(
     "transcribe",
     "Speech to text with word times",
-    "audio",
     TranscribeParameters,
+    RECORDING,
     ("transcribe",),
     (
         Recipe("transcribe", "transcribe", "Text, subtitles and word times of a recording"),

@@ -8,12 +8,20 @@ from importlib import import_module
 from inspect import getattr_static
 
 from audiomill.catalogue.engines import ENGINES, AvailabilityReport, EngineEntry
-from audiomill.catalogue.stages import Task
+from audiomill.catalogue.stages import BUILT_IN, Task
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.protocol import Availability, Engine, EngineFactory
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import Settings
 
+_BUILT_IN = EngineEntry(
+    BUILT_IN,
+    cast("Task", BUILT_IN),  # of no task, so that nobody who looks for one finds it
+    "audiomill.engines.built_in:BuiltIn",
+    ("cpu",),
+    "",
+    "What a stage does by itself",
+)
 _PROTOCOL = ("availability", "load", "identity", "usage", "close")
 
 
@@ -38,7 +46,9 @@ def entries(settings: Settings) -> tuple[EngineEntry, ...]:
 
 
 def entry_named(name: str, settings: Settings) -> EngineEntry:
-    """The catalogue entry of that name. Raises EngineUnavailable."""
+    """The catalogue entry of that name, or what stands for it where a stage needs none. Raises EngineUnavailable."""
+    if name == BUILT_IN:
+        return _BUILT_IN
     known = entries(settings)
     for entry in known:
         if entry.name == name:

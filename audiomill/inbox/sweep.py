@@ -26,7 +26,7 @@ from audiomill.errors import BadRequest, CustomerError, DatabaseUnavailable, Eng
 from audiomill.inbox.entries import NEW, Entry, Note, known_entries, storable, write_left_out, write_notes
 from audiomill.inbox.orders import Found, order_found
 from audiomill.jobs.inputs import display_name
-from audiomill.jobs.submission import engine_for, recording_too_large
+from audiomill.jobs.submission import planned_for, recording_too_large
 from audiomill.settings import Settings
 from audiomill.storage import LeftOut, ObjectInfo, ObjectStore, Page
 from audiomill.storage.keys import INBOX
@@ -161,7 +161,7 @@ def _circumstances(session: Session, infos: Sequence[ObjectInfo], settings: Sett
     unserved: dict[str, str] = {}
     for name in {parts[2] for info in new if len(parts := info.key.split("/")) > 3}:  # noqa: PLR2004 - as in _place
         try:
-            engine_for(session, name, {})
+            planned_for(session, name, {})
         except EngineUnavailable as error:
             unserved[name] = error.message
         except CustomerError:

@@ -8,14 +8,14 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.engines import AvailabilityReport
-from audiomill.catalogue.parameters import Parameters
-from audiomill.catalogue.stages import ResourceClass, Task
+from audiomill.catalogue.parameters import Feature
+from audiomill.catalogue.stages import BUILT_IN, ResourceClass, Task
 from audiomill.database.connection import Database
 from audiomill.database.tables import EngineAvailability
 from audiomill.errors import EngineUnavailable
@@ -55,6 +55,28 @@ class EngineView:
     licence: str
     features: tuple[str, ...]
     default_model: bool
+
+
+class Asked(Protocol):
+    """What an order, or a step of its plan, asks of an engine."""
+
+    @property
+    def engine(self) -> str:
+        """Its name, or `auto`."""
+        ...
+
+    @property
+    def model(self) -> str | None:
+        """One of its models."""
+        ...
+
+    def wanted_language(self) -> str | None:
+        """What it must know."""
+        ...
+
+    def wanted_features(self) -> frozenset[Feature]:
+        """What it must be able to do."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -228,17 +250,20 @@ def _words(session: Session) -> Sequence[EngineAvailability]:
     ).all()
 
 
-def choose(session: Session, *, task: Task, parameters: Parameters) -> EngineChoice:
+def choose(session: Session, *, task: Task | None, asked: Asked) -> EngineChoice:
     """The engine for an order, of all that workers speak of now: see `choice_of`."""
-    return choice_of(table(session), task=task, parameters=parameters)
+    return choice_of(table(session), task=task, asked=asked)
 
 
-def choice_of(engines: Sequence[EngineView], *, task: Task, parameters: Parameters) -> EngineChoice:
-    """The engine for an order: the named one, or the best that can run on a worker and speaks the language.
+def choice_of(engines: Sequence[EngineView], *, task: Task | None, asked: Asked) -> EngineChoice:
+    """The engine for a step: the named one, or the best that can run on a worker and speaks the language.
 
+    Without a task none is needed: any worker's CPU will do.
     Raises EngineUnavailable that names what each candidate lacks. There is no silent fall to a worse engine: the
     choice is made here, once, and frozen.
     """
+    if task is None:
+        return EngineChoice(BUILT_IN, None, "cpu")
     known = [view for view in engines if view.task == task]
     if not known:
         raise EngineUnavailable(
@@ -246,35 +271,33 @@ def choice_of(engines: Sequence[EngineView], *, task: Task, parameters: Paramete
             code="no_worker",
         )
     names = dict.fromkeys(view.engine for view in known)
-    if parameters.engine != "auto" and parameters.engine not in names:
+    if asked.engine != "auto" and asked.engine not in names:
         raise EngineUnavailable(
-            f"There is no engine {parameters.engine!r} for this. There are: {', '.join(names)}.", code="unknown_engine"
+            f"There is no engine {asked.engine!r} for this. There are: {', '.join(names)}.", code="unknown_engine"
         )
-    candidates = [
-        view for view in known if parameters.engine in {"auto", view.engine} and parameters.model in {None, view.model}
-    ]
+    candidates = [view for view in known if asked.engine in {"auto", view.engine} and asked.model in {None, view.model}]
     # The default model of an engine comes before its others; sorting is stable, so the rest stays as it was.
     candidates.sort(key=lambda view: (view.preference, view.resource_class != "gpu", not view.default_model))
     refusals: list[str] = []
     for view in candidates:
-        refusal = _refusal(view, parameters)
+        refusal = _refusal(view, asked)
         if refusal is None:
             return EngineChoice(view.engine, view.model, cast("ResourceClass", view.resource_class))
         refusals.append(refusal)
     if not refusals:
-        raise EngineUnavailable(f"No engine here has the model {parameters.model!r}.", code="unknown_model")
+        raise EngineUnavailable(f"No engine here has the model {asked.model!r}.", code="unknown_model")
     raise EngineUnavailable(f"No engine that can run here takes this order: {'; '.join(dict.fromkeys(refusals))}.")
 
 
-def _refusal(view: EngineView, parameters: Parameters) -> str | None:
+def _refusal(view: EngineView, asked: Asked) -> str | None:
     name = view.engine if view.model is None else f"{view.engine} {view.model}"
     if not view.available:
         return f"{name}: {view.lacks or 'cannot run here'}"
-    language = parameters.wanted_language()
+    language = asked.wanted_language()
     if language is not None and view.languages is not None and not _speaks(view.languages, language):
         return f"{name} does not know the language {language!r}"
     knows_english_only = view.languages is not None and all(tag.startswith("en") for tag in view.languages)
-    if "translation" in parameters.wanted_features() and ("translation" not in view.features or knows_english_only):
+    if "translation" in asked.wanted_features() and ("translation" not in view.features or knows_english_only):
         return f"{name} cannot translate"
     return None
 

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Job
 from audiomill.errors import Conflict, NotFound
+from audiomill.jobs.advance import drop
 from audiomill.jobs.queries import JobView, get_job
 from audiomill.jobs.transitions import transition
 
@@ -23,13 +24,7 @@ def cancel_job(session: Session, *, workspace_id: str, job_id: str) -> JobView:
     )
     moved = transition(session, [job_id], "cancelled")
     if moved:
-        session.execute(
-            text(
-                "UPDATE work_items SET state = 'cancelled', finished_at = clock_timestamp() "
-                "WHERE job_id = :job AND state IN ('queued', 'batched', 'running')"
-            ),
-            {"job": job_id},
-        )
+        drop(session, job_id)
     view = get_job(session, workspace_id, job_id)
     if view.state != "cancelled":
         raise Conflict(f"The job {job_id} is {view.state} and can no longer be cancelled.", code="job_finished")

@@ -73,7 +73,10 @@ def finished_transcripts(
     start = datetime.combine(day, time.min, UTC)
     statement = (
         select(Job, WorkItem, Artifact.object_key)
-        .join(WorkItem, (WorkItem.job_id == Job.id) & (WorkItem.stage == "transcribe"))
+        .join(
+            WorkItem,
+            (WorkItem.job_id == Job.id) & (WorkItem.revision == Job.revision) & (WorkItem.stage == "transcribe"),
+        )
         .join(Artifact, Artifact.key == WorkItem.artifact_key)
         .where(
             Job.state == "complete",

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from typing import Literal
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import WorkItem
+from audiomill.jobs import advance
 from audiomill.jobs.states import OPEN_ITEMS
-from audiomill.jobs.transitions import transition
+from audiomill.jobs.transitions import lock_jobs, transition
 from audiomill.settings import Settings
 
 # Locked in one order, so that two bulk moves cannot wait for each other in a circle.
@@ -19,7 +20,7 @@ _BACK = text(
             AND (CAST(:ids AS text[]) IS NULL OR id = ANY(:ids))
         ORDER BY id FOR NO KEY UPDATE
     )
-    UPDATE work_items SET state = 'queued', batch_id = NULL, started_at = NULL,
+    UPDATE work_items SET state = 'queued', batch_id = NULL, started_at = NULL, progress = 0,
         interruptions = interruptions + CASE WHEN id = ANY(:interrupted) AND state = 'running' THEN 1 ELSE 0 END,
         hand_backs = hand_backs + CASE WHEN id = ANY(:late) THEN 1 ELSE 0 END,
         hand_back_note = CASE WHEN id = ANY(:late) THEN :note ELSE hand_back_note END,
@@ -29,6 +30,8 @@ _BACK = text(
     RETURNING job_id
     """
 )
+
+_AT_WORK = text("SELECT DISTINCT job_id FROM work_items WHERE job_id = ANY(:jobs) AND state IN ('running', 'complete')")
 
 GIVEN_UP = (
     "We could not work on this input through a fault of ours, however often we tried, and have given up. Nothing is "
@@ -55,15 +58,16 @@ def hand_back(
     `why` is for operators. `interrupted`: it counts as an interruption, of which three are enough to work on it alone.
     """
     lease = settings.lease
+    advance.hold(session, [item_id])
     hand_backs = session.scalar(
-        select(WorkItem.hand_backs)
-        .where(WorkItem.id == item_id, WorkItem.batch_id == batch_id, WorkItem.state.in_(OPEN_ITEMS))
-        .with_for_update(key_share=True)
+        select(WorkItem.hand_backs).where(
+            WorkItem.id == item_id, WorkItem.batch_id == batch_id, WorkItem.state.in_(OPEN_ITEMS)
+        )
     )
     if hand_backs is None:
         return "had_ended"
     if hand_backs >= lease.max_hand_backs:
-        fail_open_item(session, item_id, code="given_up", reason=GIVEN_UP)
+        advance.fail(session, item_id, code="given_up", reason=GIVEN_UP)
         return "given_up"
     _back(
         session,
@@ -79,20 +83,9 @@ def hand_back(
 
 
 def _back(session: Session, batch_id: str, ids: list[str] | None, **given: object) -> int:
-    jobs = [row.job_id for row in session.execute(_BACK, {"batch": batch_id, "ids": ids, **given})]
-    transition(session, jobs, "queued", progress=0.0)
-    return len(jobs)
-
-
-def fail_open_item(session: Session, item_id: str, *, code: str, reason: str) -> bool:
-    """End an open item with a reason that its customer reads. False when it had ended already."""
-    row = session.execute(
-        update(WorkItem)
-        .where(WorkItem.id == item_id, WorkItem.state.in_(("batched", "running")))
-        .values(state="failed", finished_at=text("clock_timestamp()"), failure_code=code, failure_reason=reason)
-        .returning(WorkItem.job_id)
-    ).one_or_none()
-    if row is None:
-        return False
-    transition(session, [row.job_id], "failed", code=code, reason=reason)
-    return True
+    rows = session.execute(_BACK, {"batch": batch_id, "ids": ids, **given}).all()
+    jobs = lock_jobs(session, {row.job_id for row in rows}) if rows else []
+    # A job of several steps goes on while another of them does, or when one is done.
+    at_work = set(session.scalars(_AT_WORK, {"jobs": jobs})) if jobs else set()
+    transition(session, [job for job in jobs if job not in at_work], "queued")
+    return len(rows)

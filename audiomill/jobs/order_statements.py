@@ -45,26 +45,44 @@ MAKE = """
         ORDER BY object_key COLLATE "C", object_version COLLATE "C"
         ON CONFLICT (workspace_id, object_key, object_version) DO UPDATE SET size_bytes = excluded.size_bytes
         RETURNING id, object_key, object_version
+    ), planned AS (
+        SELECT given.* FROM submission, jsonb_to_recordset(%(plans)s)
+            AS given (plan integer, parameters jsonb, steps jsonb)
+    ), input AS (
+        SELECT given.*, recording.id AS recording_id FROM submission, jsonb_to_recordset(%(inputs)s)
+            AS given (job_id text, role text, position integer, first boolean, object_key text, object_version text,
+                      filename text)
+            JOIN recording USING (object_key, object_version)
     ), job AS (
         INSERT INTO jobs (id, workspace_id, submission_id, position, recording_id, filename, recipe, capability,
-                          parameters, tier, stage, event_seq)
-        SELECT given.id, submission.workspace_id, submission.id, position, recording.id, filename, recipe, capability,
-               parameters, %(tier)s, stage, 1
+                          parameters, plan, tier, stage, step, event_seq)
+        SELECT given.id, submission.workspace_id, submission.id, given.position, input.recording_id, given.filename,
+               recipe, capability, parameters, steps, %(tier)s, stage, step, 1
         FROM submission, jsonb_to_recordset(%(jobs)s)
-            AS given (id text, position integer, object_key text, object_version text, filename text, recipe text,
-                      capability text, parameters jsonb, stage text)
-            JOIN recording USING (object_key, object_version)
-        ORDER BY position
+            AS given (id text, position integer, plan integer, filename text, recipe text, capability text, stage text,
+                      step text)
+            JOIN planned USING (plan)
+            JOIN input ON input.job_id = given.id AND first
+        ORDER BY given.position
         RETURNING id, stage
     ), event AS (
         INSERT INTO job_events (job_id, seq, state, stage, progress) SELECT id, 1, 'queued', stage, 0 FROM job
+    ), brought AS (
+        INSERT INTO job_inputs (job_id, role, position, recording_id, filename)
+        SELECT job_id, role, position, recording_id, filename FROM input
     ), item AS (
-        INSERT INTO work_items (id, job_id, workspace_id, stage, engine, model, resource_class, tier, length_class,
-                                lane, audio_seconds, expected_seconds)
-        SELECT given.* FROM submission, jsonb_to_recordset(%(items)s)
-            AS given (id text, job_id text, workspace_id text, stage text, engine text, model text,
-                      resource_class text, tier integer, length_class text, lane text, audio_seconds double precision,
-                      expected_seconds double precision)
+        INSERT INTO work_items (id, job_id, workspace_id, step, stage, state, waits_for, optional, delivers, weight,
+                                engine, model, resource_class, tier, length_class, lane, audio_seconds,
+                                expected_seconds, options, reads)
+        SELECT given.id, job_id, workspace_id, step, stage, state, waits_for, optional, delivers, weight,
+               engine, model, resource_class, tier, length_class, lane, audio_seconds, expected_seconds,
+               steps -> 'steps' -> place -> 'options', steps -> 'steps' -> place -> 'reads'
+        FROM jsonb_to_recordset(%(items)s)
+            AS given (id text, job_id text, workspace_id text, plan integer, place integer, step text, stage text,
+                      state text, waits_for integer, optional boolean, delivers boolean, weight double precision,
+                      engine text, model text, resource_class text, tier integer, length_class text, lane text,
+                      audio_seconds double precision, expected_seconds double precision)
+            JOIN planned USING (plan)
     )
     SELECT id FROM submission
 """

@@ -39,11 +39,21 @@ class InputObject:
 
 @dataclass(frozen=True)
 class NewJob:
-    """One order: a recipe, parameters that differ from the recipe's, and what to apply it to."""
+    """One order: a recipe, parameters that differ from the recipe's, and what to apply it to.
+
+    role: what the input is to the job; None: what the capability takes first. others: further inputs, each in a role.
+    """
 
     recipe: str
     parameters: dict[str, Any]
     input: InputObject
+    role: str | None = None
+    others: tuple[tuple[str | None, InputObject], ...] = ()
+
+    @property
+    def inputs(self) -> tuple[tuple[str | None, InputObject], ...]:
+        """All of them, each with its role."""
+        return ((self.role, self.input), *self.others)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,9 @@ def _refuse_unstorable(idempotency_key: str, jobs: Sequence[NewJob]) -> None:
     # Each once: the inputs of one order share their parameters, and these may be long.
     texts += [("parameters", each) for each in {id(new.parameters): new.parameters for new in jobs}.values()]
     for new in jobs:
-        texts += [("recipe's name", new.recipe), ("file name", new.input.filename), ("object's key", new.input.key)]
+        texts.append(("recipe's name", new.recipe))
+        for role, given in new.inputs:
+            texts += [("file name", given.filename), ("object's key", given.key), ("input's role", role)]
     for what, value in texts:
         if not _is_storable(value):
             raise BadRequest(
@@ -97,9 +109,13 @@ def sha256_of_order(jobs: Sequence[NewJob]) -> str:
     """Of all that makes two orders the same. Raises BadRequest for parameters that JSON cannot say."""
     canonical = canonical_parameters(jobs)
     # The canonical JSON of `[[recipe, parameters, key, version], …]`, without writing the parameters anew for each.
+    # Where there are any, the role of the input follows, and `[role, key, version]` of each further one.
     hashed = hashlib.sha256(b"[")
     for place, new in enumerate(jobs):
-        named = [rfc8785.dumps(each) for each in (new.recipe, new.input.key, new.input.version)]
+        said: list[Any] = [new.recipe, new.input.key, new.input.version]
+        if new.role is not None or new.others:
+            said += [new.role, *([role, given.key, given.version] for role, given in new.others)]
+        named = [rfc8785.dumps(each) for each in said]
         hashed.update(b"," if place else b"")
         hashed.update(b"[" + b",".join([named[0], canonical[id(new.parameters)], *named[1:]]) + b"]")
     hashed.update(b"]")

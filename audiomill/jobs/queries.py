@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, Select, Text, and_, bindparam, func, or_, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import BindParameter, DateTime, Select, Text, bindparam, func, select, text, tuple_
+from sqlalchemy.orm import Session, aliased
 
 from audiomill.database.tables import Batch, Job, Output, Recording, WorkItem
 from audiomill.errors import BadRequest, NotFound
@@ -71,7 +71,7 @@ class JobPage:
 
 @dataclass(frozen=True)
 class BatchRow:
-    """A job of a batch without any of its customer's content, for Dagster."""
+    """A job of a batch, or one of its steps, without any of its customer's content, for Dagster."""
 
     job_id: str
     workspace_id: str
@@ -80,6 +80,8 @@ class BatchRow:
     processing_seconds: float | None
     attempts: int
     failure_code: str | None
+    step: str = ""
+    revision: int = 1
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ def jobs_shown() -> Select[Any]:
             Job.warnings,
         )
         .join(Recording, Recording.id == Job.recording_id)
-        .join(WorkItem, (WorkItem.job_id == Job.id) & (WorkItem.stage == Job.stage))
+        # The step that moved last: of a job that failed the one that failed it.
+        .join(
+            WorkItem,
+            (WorkItem.job_id == Job.id) & (WorkItem.revision == Job.revision) & (WorkItem.step == Job.step),
+        )
         .outerjoin(Batch, Batch.id == WorkItem.batch_id)
     )
 
@@ -203,17 +209,21 @@ def page_statement(given: frozenset[str]) -> Select[Any]:
         "workspace_id": Job.workspace_id,
         "state": Job.state,
         "submission_id": Job.submission_id,
-        "batch_id": WorkItem.batch_id,
     }
     for name, column in columns.items():
         if name in given:
             statement = statement.where(column == bindparam(name))
+    # Whichever step of the job was in that batch, or that run.
+    item, batch = aliased(WorkItem), aliased(Batch)
+    if "batch_id" in given:
+        statement = statement.where(Job.id.in_(select(item.job_id).where(item.batch_id == bindparam("batch_id"))))
     if "run_id" in given:
         # A run that ended a job stays its run when the batch is run again; until it is begun, its batch's run counts.
         run_id: BindParameter[str] = bindparam("run_id")
-        statement = statement.where(
-            or_(WorkItem.run_id == run_id, and_(WorkItem.run_id.is_(None), Batch.run_id == run_id))
-        )
+        begun = select(item.job_id).where(item.run_id == run_id)
+        not_begun = select(item.job_id).join(batch, batch.id == item.batch_id)
+        not_begun = not_begun.where(item.run_id.is_(None), batch.run_id == run_id)
+        statement = statement.where(Job.id.in_(begun.union_all(not_begun)))
     if "after_id" in given:
         after = tuple_(bindparam("after_time", type_=DateTime(timezone=True)), bindparam("after_id", type_=Text()))
         statement = statement.where(tuple_(Job.created_at, Job.id) < after)
@@ -257,6 +267,8 @@ def batch_jobs(session: Session, batch_id: str) -> list[BatchRow]:
             item.processing_seconds,
             item.attempts,
             item.failure_code,
+            item.step,
+            item.revision,
         )
         for item in rows
     ]

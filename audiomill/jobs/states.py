@@ -4,10 +4,12 @@
 holds all of it to the table (tests/unit/test_jobs_state_machine.py).
 
 job          queued → running → complete | failed | cancelled, failed or cancelled also before it ran; running → queued
-             when its item goes back to its lane; failed → queued when an operator runs its batch again
-work item    queued → batched → running → complete | failed | cancelled, failed also while batched, cancelled at any
-             time before its end; batched, running → queued (back to its lane); failed → batched (an operator runs the
-             batch again)
+             when nothing of it is at work or done any more, for its items went back to their lanes; failed → queued
+             when an operator runs the batch again in which it failed
+work item    waiting → queued → batched → running → complete | failed | cancelled: waiting until the steps that it reads
+             have ended; failed also while batched, cancelled at any time before its end, by its customer or because
+             another step failed its job; batched, running → queued (back to its lane); failed → batched (an operator
+             runs the batch again), and cancelled → queued | waiting with it
 batch        formed → running → closed (worked off) | cancelled (given up: what was open went back to its lane), either
              also before it ran; running → running (another run takes it over); closed → running (run again)
 """
@@ -15,7 +17,7 @@ batch        formed → running → closed (worked off) | cancelled (given up: w
 from typing import Final, Literal
 
 JobState = Literal["queued", "running", "complete", "failed", "cancelled"]
-ItemState = Literal["queued", "batched", "running", "complete", "failed", "cancelled"]
+ItemState = Literal["waiting", "queued", "batched", "running", "complete", "failed", "cancelled"]
 BatchState = Literal["formed", "running", "closed", "cancelled"]
 
 JOB_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
@@ -26,12 +28,13 @@ JOB_MOVES: Final[dict[JobState, frozenset[JobState]]] = {
     "cancelled": frozenset(),
 }
 ITEM_MOVES: Final[dict[ItemState, frozenset[ItemState]]] = {
+    "waiting": frozenset({"queued", "cancelled"}),
     "queued": frozenset({"batched", "cancelled"}),
     "batched": frozenset({"running", "queued", "failed", "cancelled"}),
     "running": frozenset({"complete", "failed", "queued", "cancelled"}),
     "failed": frozenset({"batched"}),
     "complete": frozenset(),
-    "cancelled": frozenset(),
+    "cancelled": frozenset({"queued", "waiting"}),
 }
 BATCH_MOVES: Final[dict[BatchState, frozenset[BatchState]]] = {
     "formed": frozenset({"running", "closed", "cancelled"}),
@@ -42,6 +45,10 @@ BATCH_MOVES: Final[dict[BatchState, frozenset[BatchState]]] = {
 
 FINISHED: Final[frozenset[JobState]] = frozenset({"complete", "failed", "cancelled"})
 OPEN_ITEMS: Final[tuple[ItemState, ...]] = ("batched", "running")
+"""Of a batch: what its run has to work on."""
+
+UNENDED_ITEMS: Final[tuple[ItemState, ...]] = ("waiting", "queued", "batched", "running")
+"""Of a job: what keeps it from its end."""
 
 
 def sources(to: JobState) -> list[str]:

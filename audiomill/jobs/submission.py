@@ -1,4 +1,4 @@
-"""`submit`: recordings, submission, jobs and their first work items in one transaction, once per idempotency key.
+"""`submit`: recordings, submission, jobs and all their work items in one transaction, once per idempotency key.
 
 Two statements do it, whoever orders: one reads all that an order is decided by, one writes all that it makes, or
 nothing (order_statements.py). A session sends them within its transaction (`submit`, `check`); the API sends them by
@@ -15,11 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from audiomill.accounts.space import Space, refuse_if_too_much
-from audiomill.catalogue.capability import Capability
-from audiomill.catalogue.parameters import Parameters
 from audiomill.database.reading import Reader
 from audiomill.errors import Conflict, NotFound
-from audiomill.jobs.availability import EngineChoice, Word, merged, table
+from audiomill.jobs.availability import Word, merged, table
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.order_statements import KNOWN, MAKE, PRIOR
 from audiomill.jobs.orders import (
@@ -31,7 +29,7 @@ from audiomill.jobs.orders import (
     refuse_malformed,
     sha256_of_order,
 )
-from audiomill.jobs.resolving import frozen, jobs_of, new_item, recordings_of, resolved, tasks_of
+from audiomill.jobs.resolving import Frozen, frozen, recordings_of, resolved, rows_of, tasks_of
 from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 
@@ -41,9 +39,8 @@ __all__ = [
     "Submitted",
     "check",
     "decide",
-    "engine_for",
     "make",
-    "new_item",
+    "planned_for",
     "recording_too_large",
     "submit",
 ]
@@ -124,9 +121,7 @@ async def make(reader: Reader, decided: Decided) -> Submitted:
     return _made_meanwhile(await reader.rows(PRIOR.encode(), decided.values), decided)
 
 
-def engine_for(
-    session: Session, recipe_name: str, given: dict[str, Any]
-) -> tuple[Capability, Parameters, EngineChoice]:
+def planned_for(session: Session, recipe_name: str, given: dict[str, Any]) -> Frozen:
     """What a recipe comes to here and now: see `resolving.frozen`."""
     return frozen(table(session), recipe_name, given)
 
@@ -150,7 +145,7 @@ def _rows(session: Session, statement: str, values: Mapping[str, Any]) -> list[M
 def _asked(workspace_id: str, idempotency_key: str, jobs: Sequence[NewJob], settings: Settings) -> dict[str, Any]:
     """The values of `KNOWN`, for an order of a form that may be."""
     refuse_malformed(idempotency_key, jobs, settings)
-    sizes = {(new.input.key, new.input.version): new.input.size_bytes for new in jobs}
+    sizes = {(given.key, given.version): given.size_bytes for new in jobs for _, given in new.inputs}
     return {
         "workspace": workspace_id,
         "idempotency_key": idempotency_key,
@@ -179,16 +174,18 @@ def _of(
     space = Space.of(known["id"], int(known["kept_bytes"]), known["allowed_bytes"], settings)
     refuse_if_too_much(space, int(known["brought_bytes"]), settings)
     submission_id = new_id("sub")
-    rows, items = jobs_of(orders, known["id"], known["tier"], Speeds(known["speeds"] or ()))
+    rows = rows_of(orders, known["id"], known["tier"], Speeds(known["speeds"] or ()))
     made = {
         "submission": submission_id,
         "source": source,
         "tier": known["tier"],
         "recordings": Jsonb(recordings_of(jobs)),
-        "jobs": Jsonb(rows),
-        "items": Jsonb(items),
+        "plans": Jsonb(rows.plans),
+        "jobs": Jsonb(rows.jobs),
+        "inputs": Jsonb(rows.inputs),
+        "items": Jsonb(rows.items),
     }
-    return Decided(submission_id, tuple(row["id"] for row in rows), {**values, **made})
+    return Decided(submission_id, tuple(row["id"] for row in rows.jobs), {**values, **made})
 
 
 def _made_meanwhile(found: Sequence[Mapping[str, Any]], decided: Decided) -> Submitted:

@@ -165,7 +165,7 @@ def _receipt(
             model=identity.model,
             model_sha256=identity.model_sha256,
         ),
-        parameters=item.parameters,
+        parameters=dict(item.options),
         seed=identity.seed,
         code_version=__version__,
         audio_seconds=made.audio_seconds,

@@ -7,6 +7,7 @@ about to refer to is young. Row and object go under the row's lock: a recall wai
 from sqlalchemy import exists, func, select
 
 from audiomill.database.tables import Artifact, WorkItem
+from audiomill.jobs.batches.reads import parts_of
 from audiomill.retention.sweeping import Freed, Ground, Sweep
 
 
@@ -27,7 +28,10 @@ def _sweep(ground: Ground, place: str | None) -> tuple[Freed, str | None]:
             with ground.database.session() as session:
                 artifact = session.scalar(select(Artifact).where(Artifact.key == row.key, unused).with_for_update())
                 if artifact is not None:
-                    freed += ground.object_gone(artifact.object_key) + Freed(rows=1)
+                    files = {artifact.object_key, *(part["object_key"] for part in parts_of(artifact).values())}
+                    for key in sorted(files):
+                        freed += ground.object_gone(key)
+                    freed += Freed(rows=1)
                     if not ground.dry_run:
                         session.delete(artifact)
     return freed, page[-1].key if len(page) == ground.limit else None

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Artifact, Batch, Job, Output, Recording, Upload
 from audiomill.errors import NotFound
+from audiomill.jobs.batches.reads import parts_of
 from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
 from audiomill.settings import RetentionSettings
@@ -31,8 +32,9 @@ def _outputs(session: Session, found: Sequence[str]) -> set[str]:
 
 def _artifacts(session: Session, found: Sequence[str]) -> set[str]:
     makings = {key: keys.making_of_artifact(key) for key in found}
-    rows = select(Artifact.object_key).where(Artifact.key.in_(set(filter(None, makings.values()))))
-    named = set(session.scalars(rows))
+    named = set()
+    for artifact in session.scalars(select(Artifact).where(Artifact.key.in_(set(filter(None, makings.values()))))):
+        named |= {artifact.object_key, *(part["object_key"] for part in parts_of(artifact).values())}
     return {key for key, making in makings.items() if making is None or key in named}
 
 

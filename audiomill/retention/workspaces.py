@@ -1,13 +1,13 @@
 """What a workspace keeps for so many days only: jobs that ended before, with their outputs, events and recordings.
 
 Default: kept. Locks in the order of the house (items, then the job), and an upload before its recording, as orders
-take them: a recording is deleted when no other job names it, in the same transaction as its last job.
+take them: a recording, in whatever role, goes when no other job names it, in the same transaction as its last job.
 """
 
 from sqlalchemy import delete, exists, select, text
 from sqlalchemy.orm import Session
 
-from audiomill.database.tables import Job, Output, Recording, Submission, Upload, WorkItem
+from audiomill.database.tables import Job, JobInput, Output, Recording, Submission, Upload, WorkItem
 from audiomill.errors import CustomerError
 from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
@@ -39,7 +39,7 @@ def _sweep(ground: Ground, _place: str | None) -> tuple[Freed, str | None]:
 
 
 def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
-    session.execute(select(WorkItem.id).where(WorkItem.job_id == job_id).with_for_update())
+    session.execute(select(WorkItem.id).where(WorkItem.job_id == job_id).order_by(WorkItem.id).with_for_update())
     # An operator may have run its batch again meanwhile: then it is at work, and ends anew.
     job = session.scalar(select(Job).where(Job.id == job_id, Job.finished_at.is_not(None)).with_for_update())
     if job is None:
@@ -47,7 +47,9 @@ def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
     freed = Freed(rows=1)
     for output in session.scalars(select(Output).where(Output.job_id == job_id)):
         freed += ground.object_gone(output.object_key) + Freed(rows=1)
-    recording_id, submission_id = job.recording_id, job.submission_id
+    submission_id = job.submission_id
+    brought = select(JobInput.recording_id).where(JobInput.job_id == job_id).distinct().order_by(JobInput.recording_id)
+    recordings = session.scalars(brought).all()
     if not ground.dry_run:
         session.delete(job)
         session.flush()
@@ -56,7 +58,9 @@ def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
                 Submission.id == submission_id, ~exists().where(Job.submission_id == Submission.id)
             )
         )
-    return freed + _recording_gone(ground, session, recording_id, job_id)
+    for recording_id in recordings:
+        freed += _recording_gone(ground, session, recording_id, job_id)
+    return freed
 
 
 def _recording_gone(ground: Ground, session: Session, recording_id: str, job_id: str) -> Freed:
@@ -67,7 +71,7 @@ def _recording_gone(ground: Ground, session: Session, recording_id: str, job_id:
         # Nothing else has the same name whenever it is ordered.
         hold_for_deletion(session, workspace_id)
     upload = session.scalar(select(Upload).where(Upload.object_key == key).with_for_update())
-    unnamed = ~exists().where(Job.recording_id == Recording.id, Job.id != job_id)
+    unnamed = ~exists().where(JobInput.recording_id == Recording.id, JobInput.job_id != job_id)
     recording = session.scalar(select(Recording).where(Recording.id == recording_id, unnamed).with_for_update())
     if recording is None:
         return Freed()

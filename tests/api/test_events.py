@@ -31,11 +31,13 @@ def ordered(client: httpx.Client) -> str:
 
 def work_off(database: Database, job_id: str, *, pause_seconds: float = 0.0) -> None:
     with database.session() as session:
-        transition(session, [job_id], "running", progress=0.0)
+        transition(session, [job_id], "running")
     for step in range(PROGRESS_EVENTS):
         time.sleep(pause_seconds)
         with database.session() as session:
-            transition(session, [job_id], "running", progress=(step + 1) / PROGRESS_EVENTS)
+            done = {"job": job_id, "share": (step + 1) / PROGRESS_EVENTS}
+            session.execute(text("UPDATE work_items SET progress = :share WHERE job_id = :job"), done)
+            transition(session, [job_id], "running")
     with database.session() as session:
         transition(session, [job_id], "complete")
 

@@ -42,7 +42,7 @@ CAPABILITY = Planting(
 
             from pydantic import Field
 
-            from audiomill.catalogue.capability import Capability, Recipe
+            from audiomill.catalogue.capability import TEXT, Capability, Recipe
             from audiomill.catalogue.synthesize import SynthesizeParameters
 
 
@@ -53,7 +53,7 @@ CAPABILITY = Planting(
 
 
             ANNOUNCE = Capability(
-                "announce", "A text spoken slowly", "text", AnnounceParameters, ("synthesize",),
+                "announce", "A text spoken slowly", AnnounceParameters, TEXT, ("synthesize",),
                 (Recipe("announce", "announce", "A text spoken slowly, as flac", {"formats": ["flac"]}),),
             )
         ''',

@@ -28,7 +28,7 @@ def _empty(database: Database) -> None:
 
 def chosen(database: Database, **parameters: object) -> tuple[str, str | None, str]:
     with database.session() as session:
-        choice = choose(session, task="speech_to_text", parameters=TranscribeParameters(**parameters))
+        choice = choose(session, task="speech_to_text", asked=TranscribeParameters(**parameters))
     return choice.engine, choice.model, choice.resource_class
 
 

@@ -7,7 +7,12 @@ from sqlalchemy import inspect, select, text
 
 from audiomill.database.connection import Database
 from audiomill.database.migrate import alembic_config, upgrade
-from audiomill.database.tables import Base, Job
+from audiomill.database.tables import Base, Job, JobInput, WorkItem
+from audiomill.jobs.batches import leases, working
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.queries import get_job
+from audiomill.settings import Settings
+from tests.fakes.orders import result
 
 
 def test_migrations_and_tables_agree(database: Database) -> None:
@@ -89,6 +94,83 @@ def test_batches_that_waited_for_another_attempt_find_new_ones(database: Databas
     assert [tuple(row) for row in batches] == [("once", "formed"), ("twice", "cancelled")]
 
 
+def test_jobs_of_one_stage_become_jobs_of_one_step(database: Database, settings: Settings) -> None:
+    """An installation of before with what waits, what is at work, and what has ended: it goes on."""
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0015")
+        connection.execute(text("TRUNCATE workspaces CASCADE"))
+        connection.execute(text("TRUNCATE batches CASCADE"))
+        for statement in _BEFORE_STEPS:
+            connection.execute(text(statement))
+    upgrade(database.engine)
+    with database.session() as session:
+        items = session.scalars(select(WorkItem).order_by(WorkItem.id)).all()
+        assert [(item.step, item.revision, item.reads, item.waits_for, item.delivers) for item in items] == [
+            ("transcribe", 1, ["input:source"], 0, True)
+        ] * 3
+        assert [item.progress for item in items] == [0, 0.4, 1]
+        assert {item.options["language"] for item in items} == {"en"}
+        jobs = session.scalars(select(Job).order_by(Job.id)).all()
+        assert [(job.step, job.revision, job.progress) for job in jobs] == [
+            ("transcribe", 1, 0),
+            ("transcribe", 1, 0.4),
+            ("transcribe", 1, 1),
+        ]
+        (step,) = jobs[0].plan["steps"]
+        assert (step["name"], step["reads"], step["engine"]) == ("transcribe", ["input:source"], "pocketsphinx")
+        inputs = session.scalars(select(JobInput).order_by(JobInput.job_id)).all()
+        assert [(each.role, each.position, each.recording_id, each.filename) for each in inputs] == [
+            ("source", 0, f"r{number}", "a.wav") for number in range(3)
+        ]
+    with database.session() as session:
+        claim = leases.claim(session, batch_id="b", stage="transcribe", run_id="again", settings=settings)
+        (item,) = claim.items
+        assert (item.kind, item.object_key, item.filename) == ("audio", "r1", "a.wav")
+        working.begin(session, claim, [item.id])
+        assert working.complete(session, claim, item.id, result(item, claim))
+    with database.session() as session:
+        assert get_job(session, "w", "j1").state == "complete"
+        assert len(form_batches(session, settings)) == 1
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "0015")
+        assert connection.execute(text("SELECT stage, state FROM work_items ORDER BY id")).all() == [
+            ("transcribe", "batched"),
+            ("transcribe", "complete"),
+            ("transcribe", "complete"),
+        ]
+    upgrade(database.engine)
+
+
+_ITEM_OF_BEFORE = (
+    "INSERT INTO work_items (id, job_id, workspace_id, stage, engine, resource_class, tier, length_class, lane, "
+    "audio_seconds, state, batch_id) "
+)
+_BEFORE_STEPS = (
+    "INSERT INTO workspaces (id, name) VALUES ('w', 'w')",
+    (
+        "INSERT INTO submissions (id, workspace_id, source, idempotency_key, request_sha256) "
+        "VALUES ('s', 'w', 'api', 'k', 'x')"
+    ),
+    (
+        "INSERT INTO batches (id, lane, stage, engine, resource_class, item_count, audio_seconds, state) "
+        "VALUES ('b', 'l', 'transcribe', 'pocketsphinx', 'cpu', 2, 1, 'formed')"
+    ),
+    (
+        "INSERT INTO recordings (id, workspace_id, object_key, object_version, size_bytes) "
+        "SELECT 'r' || n, 'w', 'r' || n, 'v', 1 FROM generate_series(0, 2) AS n"
+    ),
+    (
+        "INSERT INTO jobs (id, workspace_id, submission_id, position, recording_id, filename, recipe, capability, "
+        "stage, parameters, state, progress, event_seq) SELECT 'j' || n, 'w', 's', n, 'r' || n, 'a.wav', 'transcribe', "
+        '\'transcribe\', \'transcribe\', \'{"engine": "pocketsphinx", "language": "en"}\', '
+        "(ARRAY['queued', 'running', 'complete'])[n + 1], (ARRAY[0, 0.4, 1])[n + 1], 1 FROM generate_series(0, 2) AS n"
+    ),
+    (
+        f"{_ITEM_OF_BEFORE} SELECT 'i' || n, 'j' || n, 'w', 'transcribe', 'pocketsphinx', 'cpu', 0, 'short', "
+        "'transcribe|pocketsphinx|-|cpu|0|short', 1, (ARRAY['queued', 'running', 'complete'])[n + 1], "
+        "(ARRAY[NULL, 'b', 'b'])[n + 1] FROM generate_series(0, 2) AS n"
+    ),
+)
 _BEFORE_SPEEDS_OF_WORKSPACES = "0014"
 _BEFORE_ONE_RUN_A_BATCH = "0008"
 _RECORDING = (

@@ -5,7 +5,7 @@ Text states are held by CHECK constraints; the allowed transitions are in audiom
 
 from audiomill.database.tables.accounts import ApiKey, UsageChange, Workspace, WorkspaceUsage
 from audiomill.database.tables.base import Base
-from audiomill.database.tables.jobs import Job, JobEvent, Submission
+from audiomill.database.tables.jobs import Job, JobEvent, JobInput, Submission
 from audiomill.database.tables.recordings import InboxEntry, Recording, Upload
 from audiomill.database.tables.results import Artifact, Output
 from audiomill.database.tables.upkeep import EngineAvailability, EngineSpeed, SweepPlace, WorkspaceSpeed
@@ -21,6 +21,7 @@ __all__ = [
     "InboxEntry",
     "Job",
     "JobEvent",
+    "JobInput",
     "LanePause",
     "Output",
     "Recording",

@@ -26,7 +26,7 @@ class Submission(Base):
 
 
 class Job(Base):
-    """One recipe applied to one recording. State is written by jobs.submit and jobs.transition only."""
+    """One recipe applied to its inputs. State is written by jobs.submit and jobs.transition only."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -43,15 +43,18 @@ class Job(Base):
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
     submission_id: Mapped[str] = mapped_column(ForeignKey("submissions.id", ondelete="CASCADE"))
     position: Mapped[int] = mapped_column(comment="place within the submission")
-    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), index=True)
-    filename: Mapped[str] = mapped_column(comment="of its input, as this order calls it")
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), index=True, comment="its first input")
+    filename: Mapped[str] = mapped_column(comment="of its first input, as this order calls it")
     recipe: Mapped[str]
     capability: Mapped[str]
     parameters: Mapped[dict[str, Any]] = mapped_column(comment="frozen at submission, `auto` resolved")
+    plan: Mapped[dict[str, Any]] = mapped_column(comment="its steps, frozen at submission, every engine resolved")
+    revision: Mapped[int] = mapped_column(server_default="1", comment="the current one")
     tier: Mapped[int] = mapped_column(server_default="0")
     state: Mapped[str] = mapped_column(server_default="queued")
-    stage: Mapped[str] = mapped_column(comment="the stage that it is in, or was in when it ended")
-    progress: Mapped[float] = mapped_column(server_default="0", comment="share done, 0 to 1")
+    stage: Mapped[str] = mapped_column(comment="the stage of `step`")
+    step: Mapped[str] = mapped_column(comment="the step that moved last: that is at work, or that it ended with")
+    progress: Mapped[float] = mapped_column(server_default="0", comment="share done of all steps, weighed, 0 to 1")
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None] = mapped_column(comment="a sentence for the customer")
     warnings: Mapped[list[dict[str, str]]] = mapped_column(
@@ -61,6 +64,17 @@ class Job(Base):
     created_at: Mapped[datetime] = now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class JobInput(Base):
+    """What a job is applied to: a recording, in a role."""
+
+    __tablename__ = "job_inputs"
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, comment="place within the role")
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), index=True)
+    filename: Mapped[str] = mapped_column(comment="as this order calls it")
 
 
 class JobEvent(Base):

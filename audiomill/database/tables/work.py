@@ -1,8 +1,9 @@
 """Work items, the batches that they run in, and whose turn it is."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from audiomill.database.tables.base import Base, now, states
@@ -50,13 +51,16 @@ class Batch(Base):
 
 
 class WorkItem(Base):
-    """One stage of one job: what is queued, batched, leased, retried."""
+    """One step of one revision of a job: what waits, is queued, batched, leased, retried.
+
+    Items of a job have ascending ids in the order of its plan: who locks one after the other goes that way.
+    """
 
     __tablename__ = "work_items"
     __table_args__ = (
-        states("queued", "batched", "running", "complete", "failed", "cancelled"),
+        states("waiting", "queued", "batched", "running", "complete", "failed", "cancelled"),
         CheckConstraint("(state IN ('batched', 'running')) <= (batch_id IS NOT NULL)", name="batched"),
-        UniqueConstraint("job_id", "stage"),
+        UniqueConstraint("job_id", "revision", "step"),
         Index(
             "ix_work_items_queue",
             "lane",
@@ -76,7 +80,16 @@ class WorkItem(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     workspace_id: Mapped[str]
+    revision: Mapped[int] = mapped_column(server_default="1")
+    step: Mapped[str]
     stage: Mapped[str]
+    options: Mapped[dict[str, Any]] = mapped_column(comment="the step's own, its engine resolved")
+    reads: Mapped[list[str]] = mapped_column(comment="input:<role>, input:<role>*, or <step>/<part>")
+    waits_for: Mapped[int] = mapped_column(server_default="0", comment="steps that it reads and that have not ended")
+    optional: Mapped[bool] = mapped_column(server_default=text("false"), comment="its failure is a warning")
+    delivers: Mapped[bool] = mapped_column(server_default=text("true"), comment="its files are outputs of the job")
+    weight: Mapped[float] = mapped_column(server_default="1", comment="of the job's progress")
+    progress: Mapped[float] = mapped_column(server_default="0", comment="share done, 0 to 1")
     engine: Mapped[str]
     model: Mapped[str | None]
     resource_class: Mapped[str]
@@ -107,7 +120,9 @@ class WorkItem(Base):
     processing_seconds: Mapped[float | None] = mapped_column(comment="engine's time for it")
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None]
-    created_at: Mapped[datetime] = now()
+    created_at: Mapped[datetime] = mapped_column(
+        server_default=func.clock_timestamp(), comment="since when it is queued, or waits"
+    )
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 

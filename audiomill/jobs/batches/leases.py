@@ -4,29 +4,34 @@ The fencing number grows with every new owner; every write of a run is checked a
 that was thought dead and wakes up can write nothing.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from audiomill.catalogue.capabilities import capability
-from audiomill.database.tables import Batch, Job, Recording, WorkItem
+from audiomill.database.tables import Batch, Job, WorkItem
 from audiomill.errors import LeaseLost, LeaseRefused
+from audiomill.jobs.advance import revive
+from audiomill.jobs.batches.reads import Files, InputRef, Reader, read_by
 from audiomill.jobs.items import back_to_lane
 from audiomill.jobs.queries import BatchView, get_batch
 from audiomill.jobs.speeds import measure
 from audiomill.jobs.states import OPEN_ITEMS
-from audiomill.jobs.transitions import transition
 from audiomill.settings import Settings
 
 
 @dataclass(frozen=True)
 class ClaimedItem:
-    """A work item as the run that owns it sees it. `input_sha256` is known of texts, and of what was read before.
+    """A work item as the run that owns it sees it: one step of one revision of a job.
 
+    inputs: what the step reads, in the order in which it says so, without what was left out. recording_id, object_key,
+    object_version, kind, filename, size_bytes, input_sha256 are the first one's (recording_id: None of a part); where
+    all was left out, those of the job's first input.
+    input_sha256 is known of texts, of parts, and of what was read before. parameters: the job's, for receipts; what the
+    step goes by are its options. delivers: its files are outputs of the job.
     audio_seconds: estimated. crashes, interruptions: what it went through before (jobs/batches/recovery.py).
     """
 
@@ -36,9 +41,9 @@ class ClaimedItem:
     capability: str
     stage: str
     parameters: dict[str, Any]
-    recording_id: str
+    recording_id: str | None
     object_key: str
-    object_version: str
+    object_version: str | None
     kind: str
     filename: str
     size_bytes: int
@@ -47,6 +52,11 @@ class ClaimedItem:
     audio_seconds: float = 0.0
     crashes: int = 0
     interruptions: int = 0
+    step: str = ""
+    revision: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[InputRef, ...] = ()
+    delivers: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,8 @@ def claim(
 ) -> Claim:
     """Own a batch. Its open items are to be worked on; complete and cancelled ones are left out.
 
-    A batch that was closed before is being run again by an operator: its failed items get another chance.
+    A batch that was closed before is being run again by an operator: its failed items get another chance, and their
+    jobs with them.
     Raises LeaseRefused with a reason when the batch is unknown, of another stage, retired, given up, owned by another
     live run, or was closed and this run is a duplicate of the one that did it.
     """
@@ -141,57 +152,18 @@ def claim(
     batch.lease_expires_at = now + timedelta(seconds=settings.lease.ttl_seconds)
     session.flush()
     if run_again:
-        _revive_failed(session, batch_id)
+        revive(session, batch_id)
     return _claim_of(session, batch)
-
-
-def _revive_failed(session: Session, batch_id: str) -> None:
-    # Items before jobs, as everywhere: the order of locks that cannot wait in a circle.
-    failed = session.execute(
-        select(WorkItem.id, WorkItem.job_id)
-        .where(WorkItem.batch_id == batch_id, WorkItem.state == "failed")
-        .order_by(WorkItem.id)
-        .with_for_update()
-    ).all()
-    revived = transition(session, [row.job_id for row in failed], "queued", progress=0.0)
-    session.execute(
-        update(WorkItem)
-        .where(WorkItem.id.in_([row.id for row in failed if row.job_id in revived]))
-        # What had been handed back too often was given up: the next fault alone must not do that again.
-        .values(state="batched", hand_backs=0, failure_code=None, failure_reason=None, finished_at=None)
-    )
 
 
 def _claim_of(session: Session, batch: Batch) -> Claim:
     rows = session.execute(
-        select(WorkItem, Job, Recording)
+        select(WorkItem, Job)
         .join(Job, Job.id == WorkItem.job_id)
-        .join(Recording, Recording.id == Job.recording_id)
         .where(WorkItem.batch_id == batch.id, WorkItem.state.in_(OPEN_ITEMS))
         .order_by(WorkItem.created_at, WorkItem.id)
     ).all()
-    items = tuple(
-        ClaimedItem(
-            id=item.id,
-            job_id=job.id,
-            workspace_id=job.workspace_id,
-            capability=job.capability,
-            stage=item.stage,
-            parameters=job.parameters,
-            recording_id=recording.id,
-            object_key=recording.object_key,
-            object_version=recording.object_version,
-            kind=capability(job.capability).input_kind,
-            filename=job.filename,
-            size_bytes=recording.size_bytes,
-            attempts=item.attempts,
-            input_sha256=recording.sha256,
-            audio_seconds=item.audio_seconds,
-            crashes=item.crashes,
-            interruptions=item.interruptions,
-        )
-        for item, job, recording in rows
-    )
+    read = read_by(session, [Reader(item.id, job.id, job.capability, item.revision, item.reads) for item, job in rows])
     return Claim(
         batch_id=batch.id,
         stage=batch.stage,
@@ -200,7 +172,35 @@ def _claim_of(session: Session, batch: Batch) -> Claim:
         resource_class=batch.resource_class,
         fencing=batch.fencing,
         run_id=batch.run_id or "",
-        items=items,
+        items=tuple(_claimed(item, job, read[item.id]) for item, job in rows),
+    )
+
+
+def _claimed(item: WorkItem, job: Job, files: Files) -> ClaimedItem:
+    first = files.first
+    return ClaimedItem(
+        id=item.id,
+        job_id=job.id,
+        workspace_id=job.workspace_id,
+        capability=job.capability,
+        stage=item.stage,
+        parameters=job.parameters,
+        recording_id=first.recording_id,
+        object_key=first.object_key,
+        object_version=first.version,
+        kind=first.kind,
+        filename=first.filename,
+        size_bytes=first.size_bytes,
+        attempts=item.attempts,
+        input_sha256=first.sha256,
+        audio_seconds=item.audio_seconds,
+        crashes=item.crashes,
+        interruptions=item.interruptions,
+        step=item.step,
+        revision=item.revision,
+        options=item.options,
+        inputs=files.read,
+        delivers=item.delivers,
     )
 
 
@@ -249,8 +249,9 @@ def heartbeat(
         raise LeaseLost(f"The run {held_claim.run_id} no longer owns the batch {held_claim.batch_id}.")
     if not in_work:
         return frozenset()
-    cancelled = select(WorkItem.id).where(WorkItem.id.in_(in_work), WorkItem.state == "cancelled")
-    return frozenset(session.scalars(cancelled))
+    # Cancelled; or cancelled and wanted again, in another batch, before this was asked.
+    dropped = (WorkItem.state == "cancelled") | WorkItem.batch_id.is_distinct_from(held_claim.batch_id)
+    return frozenset(session.scalars(select(WorkItem.id).where(WorkItem.id.in_(in_work), dropped)))
 
 
 def close(session: Session, held_claim: Claim) -> BatchView:

@@ -21,9 +21,11 @@ class ManifestOutput:
 
 @dataclass(frozen=True)
 class ManifestJob:
-    """One job of the batch. `artifact_key` is the stage's result, None where it has none."""
+    """One step of a job of the batch. `artifact_key`: its result; None: it has none. `outputs`: where it delivers."""
 
     job_id: str
+    step: str
+    revision: int
     state: str
     failure_code: str | None
     input_sha256: str | None
@@ -32,13 +34,11 @@ class ManifestJob:
 
 
 def batch_manifest(session: Session, batch_id: str) -> tuple[ManifestJob, ...]:
-    """The jobs of a batch with their outputs, in the order of the batch. Empty for an unknown batch."""
+    """What of its jobs a batch did, with their outputs, in the order of the batch. Empty for an unknown batch."""
     outputs: dict[str, list[ManifestOutput]] = {}
+    delivering = select(WorkItem.job_id).where(WorkItem.batch_id == batch_id, WorkItem.delivers)
     for output in session.scalars(
-        select(Output)
-        .join(WorkItem, WorkItem.job_id == Output.job_id)
-        .where(WorkItem.batch_id == batch_id)
-        .order_by(Output.job_id, Output.name, Output.version)
+        select(Output).where(Output.job_id.in_(delivering)).order_by(Output.job_id, Output.name, Output.version)
     ):
         outputs.setdefault(output.job_id, []).append(
             ManifestOutput(output.name, output.version, output.object_key, output.sha256, output.size_bytes)
@@ -53,11 +53,13 @@ def batch_manifest(session: Session, batch_id: str) -> tuple[ManifestJob, ...]:
     return tuple(
         ManifestJob(
             job_id=item.job_id,
+            step=item.step,
+            revision=item.revision,
             state=item.state,
             failure_code=item.failure_code,
             input_sha256=sha256,
             artifact_key=item.artifact_key,
-            outputs=tuple(outputs.get(item.job_id, ())),
+            outputs=tuple(outputs.get(item.job_id, ())) if item.delivers else (),
         )
         for item, sha256 in rows
     )

@@ -21,9 +21,10 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Batch, WorkItem
+from audiomill.jobs import advance
 from audiomill.jobs.batches.leases import Claim, fenced
 from audiomill.jobs.batches.workers import Fate, RunProcess
-from audiomill.jobs.items import HandedBack, back_to_lane, fail_open_item, hand_back
+from audiomill.jobs.items import HandedBack, back_to_lane, hand_back
 from audiomill.jobs.states import OPEN_ITEMS
 from audiomill.settings import Settings
 
@@ -170,6 +171,7 @@ def engine_died(session: Session, claim: Claim, item_id: str, why: str, settings
     death is no reason to blame an input. Sent again, it changes nothing. Raises LeaseLost.
     """
     fenced(session, claim)
+    advance.hold(session, [item_id])
     _blame(session, claim.batch_id, [item_id], settings)
     return hand_back(session, claim.batch_id, item_id, why, settings, interrupted=False)
 
@@ -192,6 +194,9 @@ def _of_run(session: Session, run_id: str, asked_for: str | None) -> Batch | Non
 def _give_up(
     session: Session, batch: Batch, reason: str, fate: Fate, settings: Settings, suspects: Collection[str] = ()
 ) -> None:
+    # What fails takes its siblings with it, in other batches too: that, and what goes back, is locked at once.
+    begun = session.scalars(select(WorkItem.id).where(WorkItem.batch_id == batch.id, WorkItem.state == "running"))
+    advance.hold(session, {*fate.inside, *begun}, batch_id=batch.id)
     _blame(session, batch.id, fate.inside, settings)
     running = session.execute(
         select(WorkItem.id, WorkItem.job_id, WorkItem.interruptions).where(
@@ -228,7 +233,7 @@ def _blame(session: Session, batch_id: str, inside: Collection[str], settings: S
     ).all()
     for row in rows:
         if row.crashes > settings.lease.max_attempts:
-            fail_open_item(session, row.id, code="engine_crashed", reason=ENGINE_CRASHED)
+            advance.fail(session, row.id, code="engine_crashed", reason=ENGINE_CRASHED)
 
 
 def _rest(session: Session, batch: Batch, reason: str, settings: Settings) -> None:

@@ -35,10 +35,10 @@ class Synthesizing:
         sha256 = fetch_input(bench.store, item, path, bench.settings)
         text = read_text(path, item.filename)
         check_text(text, bench.settings)
-        params = SynthesizeParameters.model_validate(item.parameters)
+        params = SynthesizeParameters.model_validate(item.options)
         if least_seconds(text, rate_wpm=params.rate_wpm) > bench.settings.limits.max_seconds:
             raise speech_too_long(bench.settings.limits.max_seconds)
-        key = making_key(item.workspace_id, item.stage, bench.engine.identity, sha256, item.parameters)
+        key = making_key(item.workspace_id, item.stage, bench.engine.identity, sha256, item.options)
         stored = bench.known(key)
         known = None
         if stored is not None:
@@ -62,7 +62,7 @@ class Synthesizing:
         self, engine: Engine, group: Sequence[Prepared[str, Speech]], progress: Progress
     ) -> list[Speech | AudiomillError]:
         """One call. All of a group have the same parameters."""
-        params = SynthesizeParameters.model_validate(group[0].item.parameters)
+        params = SynthesizeParameters.model_validate(group[0].item.options)
         return cast("TextToSpeech", engine).synthesize(
             [prepared.payload for prepared in group],
             params,
@@ -72,7 +72,7 @@ class Synthesizing:
 
     def finish(self, engine: Engine, prepared: Prepared[str, Speech], result: Speech, seconds: float) -> Finished:
         """Judge, encode, store. Raises QualityRejected."""
-        params = SynthesizeParameters.model_validate(prepared.item.parameters)
+        params = SynthesizeParameters.model_validate(prepared.item.options)
         checks = judge_speech(result, prepared.payload, params)
         require(checks)
         # Every file is encoded from the 16-bit sound that is stored, so that a job that finds the artifact of an

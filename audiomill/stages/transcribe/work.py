@@ -32,7 +32,7 @@ class Transcribing:
         """Fetch and decode to the engine's rate, mono. Raises BadInput, LimitExceeded."""
         bench = self._bench
         engine = cast("SpeechToText", bench.engine)
-        params = TranscribeParameters.model_validate(item.parameters)
+        params = TranscribeParameters.model_validate(item.options)
         path = folder / "input"
         sha256 = fetch_input(bench.store, item, path, bench.settings)
         decoded = decode(
@@ -42,7 +42,7 @@ class Transcribing:
             spool=folder / "samples",
             limits=bench.settings.limits,
         )
-        key = making_key(item.workspace_id, item.stage, engine.identity, sha256, item.parameters)
+        key = making_key(item.workspace_id, item.stage, engine.identity, sha256, item.options)
         stored = bench.known(key)
         return Prepared(
             item=item,
@@ -61,14 +61,14 @@ class Transcribing:
         self, engine: Engine, group: Sequence[Prepared[Audio, Transcript]], progress: Progress
     ) -> list[Transcript | AudiomillError]:
         """One call. All of a group have the same parameters."""
-        params = TranscribeParameters.model_validate(group[0].item.parameters)
+        params = TranscribeParameters.model_validate(group[0].item.options)
         return cast("SpeechToText", engine).transcribe([prepared.payload for prepared in group], params, progress)
 
     def finish(
         self, engine: Engine, prepared: Prepared[Audio, Transcript], result: Transcript, seconds: float
     ) -> Finished:
         """Judge, render, store. Raises QualityRejected."""
-        params = TranscribeParameters.model_validate(prepared.item.parameters)
+        params = TranscribeParameters.model_validate(prepared.item.options)
         identity = engine.identity
         checks = judge_transcript(result, prepared.payload)
         if params.language == "auto" and identity.only_language is not None:

@@ -118,7 +118,7 @@ def test_materialised_and_re_executed_nothing_is_made_twice(platform: RunningPla
     assert finished(platform, run_id) == "SUCCESS"
     with platform.database.session() as session:
         session.execute(
-            text("UPDATE jobs SET parameters = parameters || CAST(:mended AS jsonb) WHERE id = :id"),
+            text("UPDATE work_items SET options = options || CAST(:mended AS jsonb) WHERE job_id = :id"),
             {"id": jobs[1], "mended": json.dumps({"initial_prompt": "say:mended"})},
         )
     params = {

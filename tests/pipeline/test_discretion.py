@@ -65,7 +65,7 @@ def test_parameters_that_cannot_be_read(
     batch_id, (job_id,) = order.batch("say:hello there")
     with database.session() as session:
         session.execute(
-            text("""UPDATE jobs SET parameters = parameters || '{"beam_size": "%s"}'""" % SECRET)  # noqa: UP031
+            text("""UPDATE work_items SET options = options || '{"beam_size": "%s"}'""" % SECRET)  # noqa: UP031
         )
     result = materialise(batch_id)
     with database.session() as session:

@@ -36,7 +36,8 @@ def mend(database: Database, job_ids: tuple[str, ...]) -> None:
     with database.session() as session:
         session.execute(
             text(
-                """UPDATE jobs SET parameters = parameters || '{"initial_prompt": "say:mended"}' WHERE id = ANY(:ids)"""
+                'UPDATE work_items SET options = options || \'{"initial_prompt": "say:mended"}\' '
+                "WHERE job_id = ANY(:ids)"
             ),
             {"ids": list(job_ids)},
         )

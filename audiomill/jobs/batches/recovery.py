@@ -231,7 +231,7 @@ def _blame(session: Session, batch_id: str, inside: Collection[str], settings: S
         ),
         {"ids": list(inside), "batch": batch_id},
     ).all()
-    for row in rows:
+    for row in sorted(rows, key=lambda row: str(row.id)):
         if row.crashes > settings.lease.max_attempts:
             advance.fail(session, row.id, code="engine_crashed", reason=ENGINE_CRASHED)
 

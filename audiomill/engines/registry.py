@@ -6,6 +6,7 @@ Not for the API: it knows engines by what workers reported (audiomill/jobs/avail
 
 from importlib import import_module
 from inspect import getattr_static
+from typing import cast
 
 from audiomill.catalogue.engines import ENGINES, AvailabilityReport, EngineEntry
 from audiomill.catalogue.stages import BUILT_IN, Task

@@ -24,6 +24,7 @@ from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.protocol import Engine
 from audiomill.engines.registry import build
 from audiomill.engines.speech_to_text.protocol import SpeechToText
+from audiomill.engines.speech_to_text.recordings import transcribed
 from audiomill.engines.text_to_speech.protocol import TextToSpeech
 from audiomill.settings import LimitSettings, Settings
 
@@ -55,7 +56,7 @@ def _call(engine: Engine, task: Task, group: Sequence[Any]) -> int:
     if task == "text_to_speech":
         results = cast("TextToSpeech", engine).synthesize(group, SynthesizeParameters())
     else:
-        results = cast("SpeechToText", engine).transcribe(group, TranscribeParameters())
+        results = transcribed(cast("SpeechToText", engine), group, TranscribeParameters())
     for result in results:
         if isinstance(result, Exception):
             raise result

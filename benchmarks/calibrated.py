@@ -15,6 +15,7 @@ from audiomill.catalogue.stages import ResourceClass
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.speech_to_text.protocol import TakesRecordingsWhole
 from audiomill.errors import AudiomillError
 from audiomill.transcripts import Segment, Transcript, Word
 
@@ -34,7 +35,7 @@ _PIECE = bytes(1 << 20)
 """Hashed as often as needed: some milliseconds each, and hashlib lets go of the GIL for it, as real engines do."""
 
 
-class Calibrated:
+class Calibrated(TakesRecordingsWhole):
     """Mono audio at 16 kHz in; twelve words, made of the sound's hash, out."""
 
     sample_rate_hz = 16_000

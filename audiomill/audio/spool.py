@@ -1,6 +1,8 @@
 """Collecting sound of unknown length: in memory while it is short, in a raw float32 file once it is long."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -62,17 +64,24 @@ class Spool:
         return mapped(self._file, self._samples, self._channels, sample_rate_hz)
 
     def _drain(self, file: BinaryIO) -> None:
-        try:
+        with writing():
             file.writelines(np.ascontiguousarray(block).data for block in self._blocks)
-        except OSError as error:
-            raise _no_room(error) from error
         self._blocks.clear()
 
     def _flush(self, file: BinaryIO) -> None:
-        try:
+        with writing():
             file.flush()
-        except OSError as error:
-            raise _no_room(error) from error
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Sound is written to this machine's disk. Raises StorageUnavailable when that is full."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(
+            f"Decoded sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
+        ) from error
 
 
 def mapped(file: BinaryIO, samples: int, channels: int, sample_rate_hz: int, *, short_too: bool = False) -> Audio:
@@ -86,9 +95,3 @@ def mapped(file: BinaryIO, samples: int, channels: int, sample_rate_hz: int, *, 
     file.seek(0, os.SEEK_SET)
     held = np.frombuffer(file.read(samples * channels * 4), dtype=np.float32).reshape(shape)
     return Audio(np.ascontiguousarray(held.T), sample_rate_hz)
-
-
-def _no_room(error: OSError) -> StorageUnavailable:
-    return StorageUnavailable(
-        f"Decoded sound could not be written to this machine's disk: {error.strerror}.", code=SCRATCH_UNAVAILABLE
-    )

@@ -32,7 +32,13 @@ class TranscribeParameters(Parameters):
         (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
         min_length=1,
         max_length=10,
-        description="sampling temperatures, tried in order while the result looks wrong",
+        description="sampling temperatures, tried in order while the result looks wrong; with `sequential` only",
+    )
+    sequential: bool = Field(
+        False,
+        description="decode a recording from its beginning to its end, each half minute after the text before it and, "
+        "where it looks wrong, again at the next temperature; slower, and by faster-whisper only: the utterances of "
+        "many recordings share a call otherwise, and are decoded once",
     )
     word_timestamps: bool = Field(True, description="times and confidence of each word")
     vad: bool = Field(True, description="leave out what is not speech before decoding (voice activity detection)")

@@ -18,6 +18,9 @@ WINDOW_SECONDS = 120.0
 """Looked at in one piece: the model takes some 200 MB for it, however long the recording is."""
 
 
+WIDEST_PAUSE_SECONDS = 2.0
+"""Kept within a piece that holds several utterances: our choice, what silero's own default takes for a pause."""
+
 LEAD_IN_SECONDS = 0.5
 """Played to the model before what is looked at. It begins knowing nothing and takes any tone of the first quarter of a
 second for a voice: of recordings without speech every third was said to hold 0.2 to 0.3 s of it."""
@@ -109,6 +112,25 @@ def utterances(
         yield from _cut(start, span.end, longest)
         start = span.end
     yield from _cut(start, len(samples), longest)
+
+
+def filled(samples: NDArray[np.float32], *, longest_seconds: float, leave_out_silence: bool = True) -> Iterator[Span]:
+    """Speech in pieces of at most `longest_seconds`, as few as may be: utterances with the short pauses between them.
+
+    Pauses of more than WIDEST_PAUSE_SECONDS are left out; without `leave_out_silence` nothing is.
+    """
+    longest = int(longest_seconds * SAMPLE_RATE_HZ)
+    widest = int(WIDEST_PAUSE_SECONDS * SAMPLE_RATE_HZ) if leave_out_silence else longest
+    start = end = -1
+    # Padding may make a span a little longer than was asked for.
+    for found in utterances(samples, longest_seconds=longest_seconds - 2.0, leave_out_silence=leave_out_silence):
+        for span in _cut(found.start, found.end, longest):
+            if start >= 0 and (span.end - start > longest or span.start - end > widest):
+                yield Span(start, end)
+                start = -1
+            start, end = (span.start if start < 0 else start), span.end
+    if start >= 0:
+        yield Span(start, end)
 
 
 def _cut(start: int, end: int, longest: int) -> Iterator[Span]:

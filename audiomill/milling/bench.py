@@ -1,6 +1,7 @@
 """What a stage works with: the engine, the store, the key that receipts are signed with, the way to the database."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -25,7 +26,7 @@ class Bench:
     writer: BatchWriter
 
     def known(self, artifact_key: str) -> bytes | None:
-        """The stored result of an earlier job of the same making."""
+        """The stored result of an earlier job of the same making: a small one."""
         artifact = self.writer.find_artifact(artifact_key)
         if artifact is None:
             return None
@@ -34,3 +35,15 @@ class Bench:
         except NotFound:
             log.warning("artifact is gone from the store and is made again", artifact=artifact_key)
             return None
+
+    def fetch_known(self, artifact_key: str, path: Path) -> bool:
+        """Copy the stored result of an earlier job of the same making to a file. False where there is none."""
+        artifact = self.writer.find_artifact(artifact_key)
+        if artifact is None:
+            return False
+        try:
+            self.store.fetch(artifact.object_key, path)
+        except NotFound:
+            log.warning("artifact is gone from the store and is made again", artifact=artifact_key)
+            return False
+        return True

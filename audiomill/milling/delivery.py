@@ -13,7 +13,7 @@ from audiomill import __version__
 from audiomill.engines.protocol import EngineIdentity
 from audiomill.formats import RECEIPT_SUFFIX, media_type_of
 from audiomill.jobs.batches.working import ArtifactRecord, ItemResult, JobWarning, OutputRecord
-from audiomill.milling.stage import Payload, Prepared, Result
+from audiomill.milling.stage import Material, Opened
 from audiomill.quality import Check
 from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
 from audiomill.storage import ObjectStore
@@ -61,17 +61,17 @@ def deliver(
     store: ObjectStore,
     key: SigningKey,
     identity: EngineIdentity,
-    prepared: Prepared[Payload, Result],
+    opened: Opened[Material],
     made: Made,
     processing_seconds: float,
 ) -> ItemResult:
     """Store the artifact, the files and their receipts. Nothing is visible to the customer before it is recorded."""
-    item = prepared.item
+    item = opened.item
     sha256 = _sha256(made.artifact)
     artifact = ArtifactRecord(
-        key=prepared.artifact_key,
+        key=opened.artifact_key,
         object_key=artifact_object_key(
-            item.workspace_id, item.stage, prepared.artifact_key, sha256, made.artifact_suffix
+            item.workspace_id, item.stage, opened.artifact_key, sha256, made.artifact_suffix
         ),
         sha256=sha256,
         size_bytes=_size_bytes(made.artifact),
@@ -81,41 +81,41 @@ def deliver(
             "model": identity.model,
             "model_sha256": identity.model_sha256,
             "seed": identity.seed,
-            "input_sha256": prepared.input_sha256,
+            "input_sha256": opened.input_sha256,
             "seconds": made.audio_seconds,
             "processing_seconds": processing_seconds,
         },
     )
-    if prepared.known is None:
+    if not opened.known:
         _store(store, artifact.object_key, made.artifact)
     outputs: list[OutputRecord] = []
     for name, content in made.files.items():
-        written = _put(store, prepared, name, content)
-        receipt = sign(_receipt(identity, prepared, made, written, processing_seconds), key)
-        outputs += [written, _put(store, prepared, name + RECEIPT_SUFFIX, receipt)]
+        written = _put(store, opened, name, content)
+        receipt = sign(_receipt(identity, opened, made, written, processing_seconds), key)
+        outputs += [written, _put(store, opened, name + RECEIPT_SUFFIX, receipt)]
     return ItemResult(
         artifact=artifact,
         outputs=tuple(outputs),
-        recording_sha256=prepared.input_sha256,
+        recording_sha256=opened.input_sha256,
         recording_seconds=made.recording_seconds,
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,
-        warnings=_warnings(prepared, made),
+        warnings=_warnings(opened, made),
     )
 
 
-def _warnings(prepared: Prepared[Payload, Result], made: Made) -> tuple[JobWarning, ...]:
+def _warnings(opened: Opened[Material], made: Made) -> tuple[JobWarning, ...]:
     """What was wrong with the input, and the checks that the result did not pass but that do not refuse it."""
     return (
-        *(JobWarning(flaw.code, flaw.message) for flaw in prepared.flaws),
+        *(JobWarning(flaw.code, flaw.message) for flaw in opened.flaws),
         *(JobWarning(check.name, check.reason) for check in made.checks if not check.passed and check.reason),
     )
 
 
-def _put(store: ObjectStore, prepared: Prepared[Payload, Result], name: str, content: Content) -> OutputRecord:
-    item, media_type = prepared.item, media_type_of(name)
+def _put(store: ObjectStore, opened: Opened[Material], name: str, content: Content) -> OutputRecord:
+    item, media_type = opened.item, media_type_of(name)
     # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
-    key = output_key(item.workspace_id, item.job_id, 1, prepared.attempt, name)
+    key = output_key(item.workspace_id, item.job_id, 1, opened.attempt, name)
     _store(store, key, content, media_type=media_type)
     return OutputRecord(name, key, media_type, _size_bytes(content), _sha256(content))
 
@@ -140,19 +140,19 @@ def _sha256(content: Content) -> str:
 
 def _receipt(
     identity: EngineIdentity,
-    prepared: Prepared[Payload, Result],
+    opened: Opened[Material],
     made: Made,
     output: OutputRecord,
     processing_seconds: float,
 ) -> ReceiptBody:
-    item = prepared.item
+    item = opened.item
     return ReceiptBody(
         job_id=item.job_id,
         output=OutputPart(
             name=output.name, sha256=output.sha256, size_bytes=output.size_bytes, media_type=output.media_type
         ),
         input=InputPart(
-            sha256=prepared.input_sha256,
+            sha256=opened.input_sha256,
             size_bytes=item.size_bytes,
             kind=item.kind,
             seconds=made.recording_seconds,
@@ -172,7 +172,7 @@ def _receipt(
         processing_seconds=processing_seconds,
         made_at=datetime.now(UTC),
         checks=(
-            *(CheckPart(name=flaw.code, passed=False) for flaw in prepared.flaws),
+            *(CheckPart(name=flaw.code, passed=False) for flaw in opened.flaws),
             *(
                 CheckPart(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
                 for check in made.checks

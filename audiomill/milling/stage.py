@@ -1,9 +1,14 @@
-"""What the parts of a stage hand each other: an item made ready, and what a stage must know how to do."""
+"""What a stage must know how to do, and what it and the stream hand each other: an item at hand, its units, its end.
 
-from collections.abc import Hashable, Sequence
+A stage whose items are one unit each writes `open`, `run` and `finish`. One that cuts them writes `units` too, and
+`gather` where a result is too much to be held until its item ends.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from audiomill.audio import Audio, Flaw
 from audiomill.engines.protocol import Engine, Progress
@@ -11,32 +16,52 @@ from audiomill.errors import AudiomillError
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.batches.working import ItemResult
 
+Material = TypeVar("Material")
+"""What an item is to its stage while it is worked on: a text, a sound in a file."""
+
 Payload = TypeVar("Payload")
 Result = TypeVar("Result")
+Kept = TypeVar("Kept")
+"""A unit's result as it is held until its item ends; the result itself where that is small."""
 
 
 @dataclass(frozen=True)
-class Prepared(Generic[Payload, Result]):
-    """An item fetched and decoded.
+class Opened(Generic[Material]):
+    """An item at hand: fetched and looked at.
 
-    group: items of equal groups may share a call of the engine (the same parameters).
-    seconds: of sound, in or expected out: what packing counts.
+    seconds: of sound, in or expected out: what progress is counted in.
     artifact_key: names what the stage will make of this input with these parameters.
-    known: the result of an earlier job with the same artifact key; the engine need not run.
     folder: of this item alone; removed when it has ended.
+    group: of its units, where `units` says nothing else.
+    known: an earlier job's result with the same artifact key is in `material`: there are no units.
     flaws: what is wrong with an input that can be worked on all the same; the receipt names them.
     """
 
     item: ClaimedItem
     attempt: int
-    payload: Payload
-    group: Hashable
+    folder: Path
+    material: Material
     seconds: float
     input_sha256: str
     artifact_key: str
-    folder: Path
-    known: Result | None = None
+    group: Hashable = None
+    known: bool = False
     flaws: tuple[Flaw, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unit(Generic[Payload]):
+    """The smallest piece that an engine takes. Small itself: sound is a view of a file.
+
+    seconds: of sound, in or expected out: what packing counts.
+    group: units of equal groups, of whatever items, may share a call of the engine (the same parameters).
+    first: the units after it depend on its result: they are asked for when it is gathered.
+    """
+
+    payload: Payload
+    seconds: float
+    group: Hashable = None
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,19 +72,39 @@ class Finished:
     picture: Audio | None
 
 
-class StageWork(Protocol[Payload, Result]):
-    """One stage's own part of a run (a folder of audiomill/stages)."""
+class StageWork(ABC, Generic[Material, Payload, Result, Kept]):
+    """One stage's own part of a run (a folder of audiomill/stages). Its methods are called from several threads.
 
-    def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Prepared[Payload, Result]:
-        """Fetch and decode. Called from several threads. Raises CustomerError when the input is at fault."""
-        ...
+    What they raise: CustomerError where the input is at fault (the item fails with it), OperatorError or OSError where
+    this machine cannot go on. Anything else is a fault of ours, and fails the item as ours.
+    """
 
-    def run(
-        self, engine: Engine, group: Sequence[Prepared[Payload, Result]], progress: Progress
-    ) -> list[Result | AudiomillError]:
-        """One call of the engine. Raises EngineFailed when the engine broke and no result can be trusted."""
-        ...
+    @abstractmethod
+    def open(self, item: ClaimedItem, attempt: int, folder: Path) -> Opened[Material]:
+        """Fetch and look at the input."""
 
-    def finish(self, engine: Engine, prepared: Prepared[Payload, Result], result: Result, seconds: float) -> Finished:
-        """Check, encode and store; `seconds` is the engine's time. From several threads. Raises CustomerError."""
-        ...
+    def units(self, opened: Opened[Material]) -> Iterator[Unit[Payload]]:
+        """Cut it. Units are asked for as the engine takes them, by one thread at a time."""
+        yield Unit(cast("Payload", opened.material), opened.seconds, opened.group)
+
+    @abstractmethod
+    def run(self, engine: Engine, units: Sequence[Unit[Payload]], progress: Progress) -> list[Result | AudiomillError]:
+        """One call of the engine: units of equal groups in, as many results out.
+
+        Raises EngineFailed when the engine broke and no result can be trusted.
+        """
+
+    def gather(self, opened: Opened[Material], index: int, result: Result) -> Kept:  # noqa: ARG002 - for those that need them
+        """Make a unit's result small, most likely by writing it to the folder; never twice at once for an item.
+
+        index: the unit's place. Results come in any order.
+        """
+        return cast("Kept", result)
+
+    @abstractmethod
+    def finish(self, engine: Engine, opened: Opened[Material], kept: Sequence[Kept], seconds: float) -> Finished:
+        """Put together what the units came to, in their order; check, encode and store. `seconds`: the engine's."""
+
+
+AnyStage: TypeAlias = StageWork[Any, Any, Any, Any]
+"""To the stream all are alike: it hands on what it does not know."""

@@ -4,14 +4,13 @@ What a stage is to orders and to Dagster (its task, its product) is data: audiom
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from audiomill.milling.bench import Bench
-from audiomill.milling.stage import StageWork
+from audiomill.milling.stage import AnyStage
 from audiomill.stages.synthesize.work import Synthesizing
 from audiomill.stages.transcribe.work import Transcribing
 
-STAGE_WORK: dict[str, Callable[[Bench], StageWork[Any, Any]]] = {
+STAGE_WORK: dict[str, Callable[[Bench], AnyStage]] = {
     "transcribe": Transcribing,
     "synthesize": Synthesizing,
 }

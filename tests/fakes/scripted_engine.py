@@ -17,6 +17,7 @@ from audiomill.catalogue.stages import ResourceClass
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.speech_to_text.protocol import TakesRecordingsWhole
 from audiomill.errors import AudiomillError, BadInput, EngineFailed
 from audiomill.transcripts import Segment, Transcript, Word
 
@@ -28,7 +29,7 @@ ENTRY = EngineEntry(
 SETTING = "tests.fakes.scripted_engine:ENTRY"
 
 
-class Scripted:
+class Scripted(TakesRecordingsWhole):
     """Mono audio at 16 kHz in, the words of the order out."""
 
     sample_rate_hz = 16_000

@@ -81,6 +81,8 @@ ENGINE = Planting(
 
 
             class Chime:
+                longest_text = 1000
+
                 def __init__(self, *, model_store, budget):
                     pass
 
@@ -129,31 +131,30 @@ STAGE = Planting(
             from audiomill.catalogue.synthesize import SynthesizeParameters
             from audiomill.milling.delivery import Made, deliver, making_key
             from audiomill.milling.fetching import fetch_input, read_text
-            from audiomill.milling.stage import Finished, Prepared
+            from audiomill.milling.stage import Finished, Opened, StageWork
 
 
-            class Reciting:
+            class Reciting(StageWork):
                 def __init__(self, bench):
                     self._bench = bench
 
-                def prepare(self, item, attempt, folder):
+                def open(self, item, attempt, folder):
                     sha256 = fetch_input(self._bench.store, item, folder / "input", self._bench.settings)
                     text = read_text(folder / "input", item.filename)
                     made_by = self._bench.engine.identity
                     key = making_key(item.workspace_id, item.stage, made_by, sha256, item.parameters)
-                    return Prepared(item, attempt, text, "all", 1.0, sha256, key, folder)
+                    return Opened(item, attempt, folder, text, 1.0, sha256, key)
 
-                def run(self, engine, group, progress):
-                    params = SynthesizeParameters.model_validate(group[0].item.parameters)
-                    return engine.synthesize([prepared.payload for prepared in group], params, progress)
+                def run(self, engine, units, progress):
+                    return engine.synthesize([unit.payload for unit in units], SynthesizeParameters(), progress)
 
-                def finish(self, engine, prepared, result, seconds):
-                    path = prepared.folder / "recital.wav"
-                    encode_file(result.audio, "wav", path)
-                    made = Made(path, ".wav", {"recital.wav": path}, (), None, result.audio.seconds)
+                def finish(self, engine, opened, kept, seconds):
+                    path = opened.folder / "recital.wav"
+                    encode_file(kept[0].audio, "wav", path)
+                    made = Made(path, ".wav", {"recital.wav": path}, (), None, kept[0].audio.seconds)
                     bench = self._bench
-                    delivered = deliver(bench.store, bench.key, engine.identity, prepared, made, seconds)
-                    return Finished(delivered, result.audio)
+                    delivered = deliver(bench.store, bench.key, engine.identity, opened, made, seconds)
+                    return Finished(delivered, kept[0].audio)
         ''',
         "assets/recitals.py": '''
             """Recitals: the product of the stage `recite`."""
@@ -173,7 +174,7 @@ STAGE = Planting(
             ),
         },
         "audiomill/stages/__init__.py": {
-            "from audiomill.milling.stage import StageWork\n": "from audiomill.stages.recite.work import Reciting\n",
+            "from audiomill.milling.stage import AnyStage\n": "from audiomill.stages.recite.work import Reciting\n",
             '    "synthesize": Synthesizing,\n': '    "recite": Reciting,\n',
         },
         **CAPABILITY.added,

@@ -103,13 +103,13 @@ def test_sound_lies_in_the_runs_scratch_and_what_others_left_is_swept(
     left = left_by_a_killed_run(settings)
     batch_id, _ = order.batch("say:hello there")
     seen: list[tuple[Path, bool]] = []
-    prepare = Transcribing.prepare
+    prepare = Transcribing.open
 
     def look(self: Transcribing, item: ClaimedItem, attempt: int, folder: Path) -> object:
         seen.append((folder, left.exists()))
         return prepare(self, item, attempt, folder)
 
-    monkeypatch.setattr(Transcribing, "prepare", look)
+    monkeypatch.setattr(Transcribing, "open", look)
     result = materialise(batch_id)
     assert result.success
     ((folder, was_there),) = seen

@@ -77,20 +77,20 @@ def test_one_file_on_which_decoding_breaks_waits_alone(
 ) -> None:
     """The oldest of its lane: if it took its batch with it each time, the lane would never get past it."""
     batch_id, jobs = order.batch("say:hello there", "say:good bye")
-    prepare = Transcribing.prepare
+    prepare = Transcribing.open
 
     def broken(self: Transcribing, item: ClaimedItem, attempt: int, folder: Path) -> object:
         if item.job_id == jobs[0]:
             raise OperatorError("A decoding process broke.", code=code)
         return prepare(self, item, attempt, folder)
 
-    monkeypatch.setattr(Transcribing, "prepare", broken)
+    monkeypatch.setattr(Transcribing, "open", broken)
     assert materialise(batch_id).success
     assert states(database, jobs) == ["queued", "complete"]
     assert sorted(counters(database)) == [(0, 0), (1, 0)]
 
 
-@pytest.mark.parametrize("step", ["prepare", "finish"])
+@pytest.mark.parametrize("step", ["open", "finish"])
 def test_a_full_disk_is_nobodys_fault(
     database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -112,7 +112,7 @@ def no_room(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["prepare", "finish"])
+@pytest.mark.parametrize("step", ["open", "finish"])
 def test_a_disk_that_stays_full_is_counted_against_nobody(
     database: Database,
     settings: Settings,
@@ -156,7 +156,7 @@ def test_what_one_input_makes_of_our_code_ends_its_job_and_holds_nobody_up(
     """An OSError each time, on a machine that is well."""
     monkeypatch.setattr(get_settings().lease, "max_hand_backs", 2)  # the runs' own
     batch_id, jobs = order.batch("say:hello there", "say:good bye", "say:well")
-    prepare, times = Transcribing.prepare, 0
+    prepare, times = Transcribing.open, 0
 
     def broken(self: Transcribing, item: ClaimedItem, attempt: int, folder: Path) -> object:
         nonlocal times
@@ -165,7 +165,7 @@ def test_what_one_input_makes_of_our_code_ends_its_job_and_holds_nobody_up(
             raise OSError(errno.ENAMETOOLONG, "File name too long")
         return prepare(self, item, attempt, folder)
 
-    monkeypatch.setattr(Transcribing, "prepare", broken)
+    monkeypatch.setattr(Transcribing, "open", broken)
     for _ in range(20):
         materialise(batch_id)
         if states(database, jobs)[0] == "failed":
@@ -182,7 +182,7 @@ def test_what_one_input_makes_of_our_code_ends_its_job_and_holds_nobody_up(
     assert "onvert" not in (job.failure_reason or "")
 
 
-@pytest.mark.parametrize("step", ["prepare", "finish"])
+@pytest.mark.parametrize("step", ["open", "finish"])
 def test_a_scratch_disk_that_is_full_is_not_about_one_item(
     database: Database, order: Order, materialise: Materialise, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

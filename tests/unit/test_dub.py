@@ -13,6 +13,7 @@ from audiomill.audio.remux import tracks
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
+from audiomill.engines.speech_to_text.recordings import transcribed
 from audiomill.engines.translation import apertium
 from audiomill.engines.translation.protocol import Pair
 from audiomill.errors import BadInput
@@ -102,7 +103,7 @@ def test_an_english_dub_is_understood_again(tmp_path, recording):
     engine.load(None, "cpu")
     try:
         audio = resampled(mono(done.dub.audio), engine.sample_rate_hz)
-        (heard,) = engine.transcribe([audio], TranscribeParameters(language="en"))
+        (heard,) = transcribed(engine, [audio], TranscribeParameters(language="en"))
     finally:
         engine.close()
     wanted = " ".join(turn[1] for turn in TALK)

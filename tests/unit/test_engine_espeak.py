@@ -13,7 +13,8 @@ import pytest
 from audiomill.catalogue.speaking import least_seconds
 from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
-from audiomill.engines.text_to_speech.espeak import Espeak, choose_voice, chunks
+from audiomill.engines.text_to_speech.cutting import chunks
+from audiomill.engines.text_to_speech.espeak import Espeak, choose_voice
 from audiomill.engines.text_to_speech.espeak_library import voices
 from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.errors import BadInput, EngineUnavailable, LimitExceeded

@@ -11,7 +11,7 @@ from audiomill.audio import Audio
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore
-from audiomill.engines.speech_to_text import faster_whisper
+from audiomill.engines.speech_to_text import faster_whisper, recordings
 from audiomill.engines.speech_to_text.faster_whisper import SEED, FasterWhisper
 from audiomill.engines.voice_activity import Span, pieces
 from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
@@ -19,8 +19,8 @@ from audiomill.transcripts import Transcript
 from tests.fakes import tiny_whisper
 
 # One temperature: the tiny model's noise never looks right, and each further one would cost a decoding.
-GREEDY = TranscribeParameters(language="en", beam_size=1, temperatures=(0.0,), vad=False)
-SAMPLING = TranscribeParameters(language="en", beam_size=1, temperatures=(1.0,), vad=False)
+GREEDY = TranscribeParameters(language="en", beam_size=1, temperatures=(0.0,), vad=False, sequential=True)
+SAMPLING = TranscribeParameters(language="en", beam_size=1, temperatures=(1.0,), vad=False, sequential=True)
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def noise(seconds: float, seed: int = 0) -> Audio:
 
 
 def transcribed(engine, audio, order=GREEDY, progress=None) -> Transcript:
-    result = engine.transcribe([audio], order, progress)[0]
+    result = recordings.transcribed(engine, [audio], order, progress)[0]
     assert isinstance(result, Transcript), result
     return result
 
@@ -98,7 +98,9 @@ def test_the_same_text_in_any_order_and_process(engine, store, tmp_path, order):
         alone.append(transcribed(fresh, audio, order))
     assert len({found.text for found in alone}) > 1
     for indexes in ((2, 0, 1), (1, 1, 0)):
-        assert engine.transcribe([audios[index] for index in indexes], order) == [alone[index] for index in indexes]
+        assert recordings.transcribed(engine, [audios[index] for index in indexes], order) == [
+            alone[index] for index in indexes
+        ]
 
 
 def test_every_parameter_reaches_the_library(engine, monkeypatch):
@@ -112,7 +114,7 @@ def test_every_parameter_reaches_the_library(engine, monkeypatch):
     monkeypatch.setattr(type(engine._model), "transcribe", listen)
     order = TranscribeParameters(
         language="de-AT", task="translate", beam_size=3, temperatures=(0.0, 0.5), word_timestamps=False, vad=False,
-        initial_prompt="Guten Tag.", hotwords=("Audiomill", "Dagster"),
+        initial_prompt="Guten Tag.", hotwords=("Audiomill", "Dagster"), sequential=True,
     )  # fmt: skip
     transcribed(engine, noise(2), order)
     assert asked == {
@@ -142,7 +144,7 @@ def test_languages_by_their_tags(engine, tag, name):
 
 
 def test_an_unknown_language_fails_alone(engine):
-    error = engine.transcribe([noise(1)], replace_order(language="tlh"))[0]
+    error = recordings.transcribed(engine, [noise(1)], replace_order(language="tlh"))[0]
     assert isinstance(error, BadInput)
     assert error.code == "language_not_supported"
     assert "'tlh'" in str(error)
@@ -159,7 +161,7 @@ def test_an_item_that_breaks_the_library_fails_alone(engine, monkeypatch, broken
         return decode(*arguments)
 
     monkeypatch.setattr(engine._model, "generate_with_fallback", fail_once)
-    first, second = engine.transcribe([noise(1), noise(1)], GREEDY)
+    first, second = recordings.transcribed(engine, [noise(1), noise(1)], GREEDY)
     assert isinstance(first, EngineFailed)
     assert str(broken) in str(first)
     assert isinstance(second, Transcript)
@@ -235,3 +237,105 @@ def test_identity_has_the_hash_of_the_weights(engine, store):
     assert engine.identity.model_sha256 == store.installed()[0].sha256
     assert (engine.identity.engine, engine.identity.model) == ("faster-whisper", "small")
     assert engine.identity.seed == SEED, "it draws random numbers, so a receipt must name what they start from"
+
+
+class TestTogether:
+    """Utterances of many recordings in one encode and generate: what is not `sequential`."""
+
+    ORDER = TranscribeParameters(language="en", beam_size=2)
+
+    @pytest.fixture
+    def engine(self, engine, monkeypatch):
+        """Random weights never say "end": bound what they say."""
+        monkeypatch.setattr(engine._model, "max_length", 24)
+        return engine
+
+    def heard(self, engine, audios, order=ORDER) -> list[Transcript]:
+        found = engine.transcribe(audios, order)
+        assert all(isinstance(one, Transcript) for one in found), found
+        return found
+
+    def test_phrases_and_words_with_times_from_the_utterances_start(self, engine):
+        (found,) = self.heard(engine, [noise(1)])
+        words = [word for segment in found.segments for word in segment.words]
+        assert words
+        assert found.duration_seconds == 1
+        assert all(0 <= word.start_seconds <= word.end_seconds <= 1 and 0 <= word.confidence <= 1 for word in words)
+        assert all(segment.text.startswith(segment.words[0].text) for segment in found.segments)
+        assert all(type(segment.start_seconds) is float for segment in found.segments), "no numpy types"
+
+    def test_packing_order_and_batch_size_change_no_text(self, engine, monkeypatch):
+        audios = [noise(1 + seed, seed) for seed in range(5)]
+        alone = [self.heard(engine, [audio])[0] for audio in audios]
+        assert len({one.text for one in alone}) > 1
+        for order in ((4, 2, 0, 1, 3), (3, 3, 1)):
+            assert self.heard(engine, [audios[index] for index in order]) == [alone[index] for index in order]
+        asked = []
+        generate = faster_whisper.decoded
+        monkeypatch.setattr(faster_whisper, "decoded", lambda *a: (asked.append(len(a[1])), generate(*a))[1])
+        self.heard(engine, audios)
+        assert asked == [1] * 5, "on a CPU what shares a batch could change the last bits"
+
+    def test_a_batch_gives_each_its_own(self, engine, monkeypatch):
+        """As on a GPU. The tiny model is small enough for the same bits."""
+        audios = [noise(1 + seed, seed) for seed in range(5)]
+        alone = self.heard(engine, audios)
+        monkeypatch.setattr(faster_whisper, "_CPU_BATCH", 3)
+        asked = []
+        generate = faster_whisper.decoded
+        monkeypatch.setattr(faster_whisper, "decoded", lambda *a: (asked.append(len(a[1])), generate(*a))[1])
+        together = self.heard(engine, audios)
+        assert asked == [3, 2]
+        assert [one.text for one in together] == [one.text for one in alone]
+        for one, other in zip(together, alone, strict=True):
+            assert [segment.end_seconds for segment in one.segments] == pytest.approx(
+                [segment.end_seconds for segment in other.segments], abs=0.05
+            )
+
+    def test_what_breaks_the_library_is_found_in_its_batch(self, engine, monkeypatch):
+        monkeypatch.setattr(faster_whisper, "_CPU_BATCH", 3)
+        generate = faster_whisper.decoded
+
+        def broken(model, batch, params, language):
+            if any(len(each) == 2 * 16_000 for each in batch):
+                raise RuntimeError("CUDA out of memory")
+            return generate(model, batch, params, language)
+
+        monkeypatch.setattr(faster_whisper, "decoded", broken)
+        first, bad, last = engine.transcribe([noise(1), noise(2), noise(3)], self.ORDER)
+        assert isinstance(bad, EngineFailed)
+        assert isinstance(first, Transcript)
+        assert isinstance(last, Transcript)
+
+    def test_the_language_is_heard_before_the_text(self, engine):
+        order = self.ORDER.model_copy(update={"language": "auto", "vad": False})
+        assert engine.hears_language_first(order)
+        assert not engine.hears_language_first(self.ORDER)
+        assert not engine.hears_language_first(order.model_copy(update={"sequential": True}))
+        first, second = engine.detect([noise(3), noise(4, 1)])
+        assert re.fullmatch(r"[a-z]{2,3}", first.language)
+        assert 0 < first.probability <= 1
+        assert engine.detect([noise(4, 1)]) == [second]
+        (found,) = recordings.transcribed(engine, [noise(3)], order)
+        assert (found.language, found.language_probability) == (first.language, first.probability)
+
+    def test_utterances_fill_the_window_and_no_more(self, engine):
+        long = noise(100)
+        spans = list(engine.utterances(long, self.ORDER.model_copy(update={"vad": False})))
+        assert spans[0].start == 0
+        assert spans[-1].end == 100 * 16_000
+        assert all(before.end == after.start for before, after in pairwise(spans))
+        assert max(span.end - span.start for span in spans) <= 30 * 16_000
+        assert len(spans) <= 5
+        assert list(engine.utterances(long, self.ORDER)) == [], "nobody speaks"
+        assert list(engine.utterances(long, GREEDY)) == [Span(0, 100 * 16_000)]
+
+    def test_terms_and_a_prompt_reach_the_prompt(self, engine, monkeypatch):
+        asked = []
+        get_prompt = type(engine._model).get_prompt
+        monkeypatch.setattr(
+            type(engine._model), "get_prompt", lambda model, *a, **b: (asked.append(b), get_prompt(model, *a, **b))[1]
+        )
+        order = self.ORDER.model_copy(update={"hotwords": ("Ab", "Cd"), "initial_prompt": "Hm."})
+        self.heard(engine, [noise(1)], order)
+        assert asked == [{"without_timestamps": True, "hotwords": "Ab, Cd"}]

@@ -10,6 +10,7 @@ from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.speech_to_text.pocketsphinx import Pocketsphinx
+from audiomill.engines.speech_to_text.recordings import transcribed
 from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.engines.voice_activity import speech_spans
@@ -250,7 +251,7 @@ def test_no_false_alarm_on_what_pocketsphinx_hears(recordings, tmp_path):
     try:
         for name in ("spk1-1", "librivox-0880"):
             audio = decode(recordings / "speech" / f"{name}.wav", limits=LimitSettings()).audio
-            found = engine.transcribe([audio], TranscribeParameters())[0]
+            found = transcribed(engine, [audio], TranscribeParameters())[0]
             assert not failed(judge_transcript(found, audio)), name
     finally:
         engine.close()
@@ -322,7 +323,7 @@ def test_what_is_refused_as_measured_on_real_english_and_on_other_languages(reco
     foreign = [resampled(mono(audio), 16_000) for audio in spoken]
     try:
         assert engine.identity.only_language == "en"
-        results = engine.transcribe([*real, *foreign], TranscribeParameters(word_timestamps=False))
+        results = transcribed(engine, [*real, *foreign], TranscribeParameters(word_timestamps=False))
     finally:
         engine.close()
     sure = [result.confidence for result in results]

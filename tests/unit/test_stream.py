@@ -28,11 +28,10 @@ from audiomill.errors import (
 )
 from audiomill.jobs.batches.leases import Claim, ClaimedItem
 from audiomill.jobs.batches.working import ItemResult
-from audiomill.milling.stage import Finished, Prepared
+from audiomill.milling.stage import Finished, Opened, StageWork, Unit
 from audiomill.milling.stream import work_off
 from audiomill.milling.writer import BatchWriter
 
-Work = Prepared[str, str]
 Do = Callable[..., Any]
 
 
@@ -130,7 +129,7 @@ class Book:
         return {name: error.code for name, error in self.failed.items()}
 
 
-class Stage:
+class Stage(StageWork[str, str, str, str]):
     """Does what the test says. `groups` are the calls of the engine, by the names of their items."""
 
     def __init__(self, *, prepare: Do | None = None, run: Do | None = None, finish: Do | None = None) -> None:
@@ -141,32 +140,32 @@ class Stage:
         self.known: dict[str, str] = {}
         self.folders: set[Path] = set()
 
-    def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Work:
+    def open(self, item: ClaimedItem, attempt: int, folder: Path) -> Opened[str]:
         self.folders.add(folder)
         (folder / "input").write_bytes(b"x")
         if self._prepare is not None:
             self._prepare(item.id)
-        return Prepared(
+        return Opened(
             item=item,
             attempt=attempt,
-            payload=item.id,
-            group=self.group.get(item.id, ""),
+            folder=folder,
+            material=item.id,
             seconds=self.seconds.get(item.id, 1.0),
             input_sha256="0",
             artifact_key="key",
-            folder=folder,
-            known=self.known.get(item.id),
+            group=self.group.get(item.id, ""),
+            known=item.id in self.known,
         )
 
-    def run(self, engine: Engine, group: Sequence[Work], progress: Progress) -> list[str | AudiomillError]:
-        names = [prepared.payload for prepared in group]
+    def run(self, engine: Any, units: Sequence[Unit[str]], progress: Progress) -> list[str | AudiomillError]:
+        names = [unit.payload for unit in units]
         self.groups.append(names)
         return list(names) if self._run is None else self._run(names, progress)
 
-    def finish(self, engine: Engine, prepared: Work, result: str, seconds: float) -> Finished:
+    def finish(self, engine: Any, opened: Opened[str], kept: Sequence[str], seconds: float) -> Finished:
         if self._finish is not None:
-            self._finish(prepared.item.id)
-        assert prepared.folder.is_dir()
+            self._finish(opened.item.id)
+        assert opened.folder.is_dir()
         return Finished(cast("ItemResult", SimpleNamespace()), Audio(np.zeros((1, 800), np.float32), 16_000))
 
 

@@ -1,8 +1,8 @@
 """faster-whisper as an engine: orders to its parameters, its segments to transcripts.
 
-`WhisperModel.transcribe` and not `BatchedInferencePipeline`: the pipeline batches the pieces of one file only, never
-files, and to do so it drops the temperature fallback (it keeps the first temperature) and the conditioning on the text
-before, so that the same order would mean another text.
+Utterances of many recordings share a call (whisper_batch.py). An order that says `sequential` is decoded as the library
+does by itself: a recording from its beginning to its end, each window after the text before it, again at higher
+temperatures where a result looks wrong.
 
 Sampling is repeatable: CTranslate2 seeds a generator per worker thread when that thread first samples, and never again.
 After a recording that needed sampling the model is therefore built anew (measured: seeding alone gave four different
@@ -10,6 +10,7 @@ texts of four, a new model the same each time); a recording decoded greedily cos
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,9 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore, missing
 from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
-from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, pieces, recogniser_samples
+from audiomill.engines.speech_to_text.protocol import Detected
+from audiomill.engines.speech_to_text.whisper_batch import WINDOW_SECONDS, decoded, languages
+from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, filled, pieces, recogniser_samples
 from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineUnavailable
 from audiomill.transcripts import Segment, Transcript, Word
 
@@ -36,8 +39,14 @@ if TYPE_CHECKING:
 NAME = "faster-whisper"
 DEFAULT_MODELS: dict[ResourceClass, str] = {"gpu": "large-v3-turbo", "cpu": "small"}
 SEED = 0
+_GPU_BATCH, _CPU_BATCH = 32, 1
+"""Utterances encoded and generated at once."""
+
+_CPU_CALL = 4
+"""Utterances in one call on a CPU, one after the other."""
+
 PIECE_SECONDS = 900.0
-"""Longer recordings are worked on in pieces: the spectrogram of ten hours would take tens of gigabytes."""
+"""Longer recordings that are decoded sequentially go in pieces: a spectrogram of ten hours takes tens of gigabytes."""
 
 # BCP 47 tags that Whisper knows under another name; `jw` for Javanese is a name of its own making.
 _WHISPER_NAMES = {"nb": "no", "fil": "tl", "iw": "he", "in": "id", "cmn": "zh", "zh-yue": "yue", "jv": "jw"}
@@ -48,6 +57,7 @@ class FasterWhisper(OfOneModel):
     """Whisper on CTranslate2, on the CPU (int8) or a GPU (float16)."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
+    knows_phrases = True
 
     def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:
         self._store = ModelStore(model_store)
@@ -91,35 +101,112 @@ class FasterWhisper(OfOneModel):
 
     @property
     def usage(self) -> Usage:
-        """One recording at a time: a call uses the whole GPU, or all cores."""
-        return Usage(group_items=1, group_seconds=PIECE_SECONDS, parallel_calls=1)
+        """A call uses the whole GPU, or all cores. On a CPU each utterance is decoded by itself (decision 47)."""
+        items = _GPU_BATCH if self._resource_class == "gpu" else _CPU_CALL
+        return Usage(group_items=items, group_seconds=items * WINDOW_SECONDS, parallel_calls=1)
 
     def close(self) -> None:
         """Free the model."""
         self._model = None
         self._identity = None
 
+    def language_of(self, params: TranscribeParameters) -> str | None:
+        """As ordered; None where it is to be heard. Raises BadInput (language_not_supported)."""
+        name = self._language(params.language)
+        return None if name is None else _TAGS.get(name, name)
+
+    def utterances(self, audio: Audio, params: TranscribeParameters) -> Iterator[Span]:
+        """Speech in pieces that fill Whisper's window, cut at pauses; one that is `sequential` is not cut."""
+        samples = recogniser_samples(audio)
+        if params.sequential:
+            return iter((Span(0, len(samples)),))
+        return filled(samples, longest_seconds=WINDOW_SECONDS, leave_out_silence=params.vad)
+
+    def hears_language_first(self, params: TranscribeParameters) -> bool:
+        """So that all utterances of a recording are taken for one language."""
+        return params.language == "auto" and not params.sequential
+
+    def detect(self, audios: Sequence[Audio]) -> list[Detected | AudiomillError]:
+        """By the encoder and one step of the decoder."""
+        model = self._loaded()
+        with self._cores():
+            found = [
+                one
+                for batch in self._batches([recogniser_samples(audio) for audio in audios])
+                for one in languages(model, batch)
+            ]
+        return [Detected(_TAGS.get(name, name), probability) for name, probability in found]
+
     def transcribe(
         self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
     ) -> list[Transcript | AudiomillError]:
-        """Transcribe or translate. An item's error: BadInput (language_not_supported) or EngineFailed."""
+        """Transcribe or translate. An utterance's error: BadInput (language_not_supported) or EngineFailed."""
+        self._loaded()
+        try:
+            language = self._language(params.language)
+        except BadInput as error:
+            return [error for _ in audios]
+        if params.sequential:
+            return [
+                self._sequentially(index, recogniser_samples(audio), language, params, progress)
+                for index, audio in enumerate(audios)
+            ]
+        results: list[Transcript | AudiomillError] = []
+        for batch in self._batches([recogniser_samples(audio) for audio in audios]):
+            results += self._together(batch, params, language)
+            if progress is not None:
+                for index in range(len(results) - len(batch), len(results)):
+                    progress(index, 1.0)
+        return results
+
+    def _together(
+        self, batch: Sequence[NDArray[np.float32]], params: TranscribeParameters, language: str | None
+    ) -> list[Transcript | AudiomillError]:
+        try:
+            with self._cores():
+                model = self._loaded()
+                heard = [None] * len(batch) if language is not None else languages(model, batch)
+                # A language that was not heard before is heard in the first: all of a call are decoded alike.
+                name = language or (heard[0] or ("en", 0.0))[0]
+                found = decoded(model, batch, params, name)
+        except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
+            if len(batch) > 1:
+                return [one for each in batch for one in self._together([each], params, language)]
+            return [EngineFailed(f"faster-whisper could not decode the recording: {error}.")]
+        return [
+            Transcript(segments, _TAGS.get(name, name), None, len(samples) / SAMPLE_RATE_HZ)
+            for segments, samples in zip(found, batch, strict=True)
+        ]
+
+    def _batches(self, utterances: Sequence[NDArray[np.float32]]) -> Iterator[Sequence[NDArray[np.float32]]]:
+        size = _GPU_BATCH if self._resource_class == "gpu" else _CPU_BATCH
+        for start in range(0, len(utterances), size):
+            yield [np.ascontiguousarray(samples) for samples in utterances[start : start + size]]
+
+    def _cores(self) -> AbstractContextManager[int]:
+        # On a GPU one core still makes spectrograms and listens for speech.
+        return self._budget.take(self._budget.cores if self._resource_class == "cpu" else 1)
+
+    def _loaded(self) -> "WhisperModel":
         if self._model is None:
             raise RuntimeError("load a model first")
-        results: list[Transcript | AudiomillError] = []
-        for index, audio in enumerate(audios):
-            samples = recogniser_samples(audio)
-            try:
-                language = self._language(params.language)
-                # On a GPU one core still makes spectrograms and listens for speech.
-                with self._budget.take(self._budget.cores if self._resource_class == "cpu" else 1):
-                    if self._sampled:
-                        self._build()
-                    results.append(self._one(index, samples, language, params, progress))
-            except BadInput as error:
-                results.append(error)
-            except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
-                results.append(EngineFailed(f"faster-whisper could not decode the recording: {error}."))
-        return results
+        return self._model
+
+    def _sequentially(
+        self,
+        index: int,
+        samples: NDArray[np.float32],
+        language: str | None,
+        params: TranscribeParameters,
+        progress: Progress | None,
+    ) -> Transcript | AudiomillError:
+        try:
+            with self._cores():
+                if self._sampled:
+                    self._build()
+                return self._one(index, samples, language, params, progress)
+        except (RuntimeError, ValueError) as error:
+            return EngineFailed(f"faster-whisper could not decode the recording: {error}.")
 
     def _one(
         self,
@@ -150,9 +237,7 @@ class FasterWhisper(OfOneModel):
         self, samples: NDArray[np.float32], language: str | None, params: TranscribeParameters
     ) -> "tuple[Iterator[WhisperSegment], str | None, float | None]":
         """Segments (decoded as they are read), the language and its probability; no segments where nobody speaks."""
-        if self._model is None:
-            raise RuntimeError("load a model first")
-        segments, information = self._model.transcribe(
+        segments, information = self._loaded().transcribe(
             samples,
             language=language,
             task=params.task,

@@ -29,7 +29,7 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
-from audiomill.engines.speech_to_text.phrases import phrases
+from audiomill.engines.speech_to_text.protocol import Detected
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, Span, load_model, recogniser_samples, utterances
 from audiomill.errors import (
     AudiomillError,
@@ -39,7 +39,7 @@ from audiomill.errors import (
     EngineProcessKilled,
     EngineUnavailable,
 )
-from audiomill.transcripts import Segment, Transcript, Word, mean_confidence
+from audiomill.transcripts import Segment, Transcript, Word
 
 LANGUAGES = ("en", "en-us")
 
@@ -52,6 +52,7 @@ class Pocketsphinx:
     """CMU's recogniser with its own US English model."""
 
     sample_rate_hz = SAMPLE_RATE_HZ
+    knows_phrases = False
 
     def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:  # noqa: ARG002 - carries its own model
         self._budget = budget
@@ -87,8 +88,8 @@ class Pocketsphinx:
 
     @property
     def usage(self) -> Usage:
-        """Small groups, a call per core."""
-        return Usage(group_items=2, group_seconds=60, parallel_calls=self._budget.cores)
+        """An utterance a call, two calls a core, so that no worker waits for the next."""
+        return Usage(group_items=1, group_seconds=60, parallel_calls=2 * self._budget.cores)
 
     def close(self) -> None:
         """End the worker processes."""
@@ -100,55 +101,71 @@ class Pocketsphinx:
         if starter is not None:
             starter.shutdown()
 
-    def transcribe(
-        self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
-    ) -> list[Transcript | AudiomillError]:
-        """Transcribe US English. Raises EngineProcessDied when a worker process crashed, EngineProcessKilled when it
-        was killed; the next call gets new ones.
-
-        Only `language`, `vad` and `word_timestamps` of the parameters mean something to this engine.
-        """
-        # Any English may be tried: the order was taken, though a far accent costs words.
+    def language_of(self, params: TranscribeParameters) -> str:
+        """English. Any English may be tried: the order is taken, though a far accent costs words. Raises BadInput."""
         if params.language != "auto" and params.language.lower().replace("_", "-").split("-")[0] != "en":
-            return [_wrong_language(params.language) for _ in audios]
-        heard: list[list[Word]] = [[] for _ in audios]
-        failed: dict[int, AudiomillError] = {}
-        for index, span, future in self._decoded(audios, vad=params.vad):
-            offset = span.start / SAMPLE_RATE_HZ
+            raise BadInput(
+                f"pocketsphinx understands US English only, not {params.language!r}: order language 'en', or another "
+                "engine.",
+                code="language_not_supported",
+            )
+        return "en"
+
+    def utterances(self, audio: Audio, params: TranscribeParameters) -> Iterator[Span]:
+        """Cut at pauses, whose silence is left out where the order says so (`vad`)."""
+        samples = recogniser_samples(audio)
+        return utterances(samples, longest_seconds=LONGEST_UTTERANCE_SECONDS, leave_out_silence=params.vad)
+
+    def hears_language_first(self, params: TranscribeParameters) -> bool:  # noqa: ARG002 - the protocol's
+        """It knows one."""
+        return False
+
+    def detect(self, audios: Sequence[Audio]) -> list[Detected | AudiomillError]:
+        """Never asked."""
+        raise NotImplementedError
+
+    def transcribe(
+        self,
+        audios: Sequence[Audio],
+        params: TranscribeParameters,  # noqa: ARG002 - all that means something here was done while cutting
+        progress: Progress | None = None,
+    ) -> list[Transcript | AudiomillError]:
+        """Transcribe utterances of US English, all words of each in one segment.
+
+        Raises EngineProcessDied when a worker process crashed, EngineProcessKilled when it was killed; the next call
+        gets new ones.
+        """
+        results: list[Transcript | AudiomillError] = []
+        for audio, future in self._decoded(audios):
             try:
-                for word in future.result():
-                    start, end = offset + word.start_seconds, offset + word.end_seconds
-                    heard[index].append(Word(word.text, round(start, 3), round(end, 3), round(word.confidence, 4)))
+                words = tuple(
+                    Word(word.text, word.start_seconds, word.end_seconds, word.confidence) for word in future.result()
+                )
+                segments = (Segment(" ".join(word.text for word in words), 0.0, audio.seconds, words),) if words else ()
+                results.append(Transcript(segments, "en", None, audio.seconds))
             except RuntimeError as error:
                 if isinstance(error, BrokenProcessPool):
                     raise _died(error) from error
-                failed[index] = EngineFailed(f"pocketsphinx could not decode the recording: {error}.")
+                results.append(EngineFailed(f"pocketsphinx could not decode the recording: {error}."))
             if progress is not None:
-                progress(index, min(1.0, span.end / audios[index].samples.shape[1]))
-        return [
-            failed.get(index) or _transcript(words, audio.seconds, word_times=params.word_timestamps)
-            for index, (audio, words) in enumerate(zip(audios, heard, strict=True))
-        ]
+                progress(len(results) - 1, 1.0)
+        return results
 
-    def _decoded(
-        self, audios: Sequence[Audio], *, vad: bool
-    ) -> Iterator[tuple[int, Span, Future[list[worker.HeardWord]]]]:
-        """Every utterance of every recording, in order, with its (maybe pending) words. Keeps the cores busy, no more.
+    def _decoded(self, audios: Sequence[Audio]) -> Iterator[tuple[Audio, Future[list[worker.HeardWord]]]]:
+        """Every utterance, in order, with its (maybe pending) words. Keeps the cores busy, no more.
 
         What is still to come is cancelled when the caller stops.
         """
-        pending: deque[tuple[int, Span, Future[list[worker.HeardWord]]]] = deque()
+        pending: deque[tuple[Audio, Future[list[worker.HeardWord]]]] = deque()
         try:
-            for index, audio in enumerate(audios):
-                samples = recogniser_samples(audio)
-                for span in utterances(samples, longest_seconds=LONGEST_UTTERANCE_SECONDS, leave_out_silence=vad):
-                    pending.append((index, span, self._submit(_pcm(samples[span.start : span.end]))))
-                    if len(pending) > 2 * self._budget.cores:
-                        yield pending.popleft()
+            for audio in audios:
+                pending.append((audio, self._submit(_pcm(recogniser_samples(audio)))))
+                if len(pending) > 2 * self._budget.cores:
+                    yield pending.popleft()
             while pending:
                 yield pending.popleft()
         finally:
-            for _, _, future in pending:
+            for _, future in pending:
                 future.cancel()
 
     def _submit(self, pcm: bytes) -> Future[list[worker.HeardWord]]:
@@ -219,27 +236,7 @@ def _died(error: RuntimeError) -> EngineProcessDied:
     return kind(f"A pocketsphinx process died while decoding ({', '.join(sorted(ended)) or 'unknown'}): {reason}.")
 
 
-def _wrong_language(language: str) -> BadInput:
-    return BadInput(
-        f"pocketsphinx understands US English only, not {language!r}: order language 'en', or another engine.",
-        code="language_not_supported",
-    )
-
-
 def _pcm(samples: NDArray[np.float32]) -> bytes:
     """16-bit samples; a recording that was 16-bit comes back as it was."""
     pcm: NDArray[np.int16] = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     return pcm.tobytes()
-
-
-def _transcript(words: Sequence[Word], duration_seconds: float, *, word_times: bool) -> Transcript:
-    segments = tuple(
-        Segment(
-            " ".join(word.text for word in phrase),
-            phrase[0].start_seconds,
-            phrase[-1].end_seconds,
-            tuple(phrase) if word_times else (),
-        )
-        for phrase in phrases(words)
-    )
-    return Transcript(segments, "en", None, duration_seconds, mean_confidence(words))

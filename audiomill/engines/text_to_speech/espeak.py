@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
+from audiomill.engines.text_to_speech.cutting import chunks
 from audiomill.engines.text_to_speech.espeak_library import (
     EVENT_WORD,
     Event,
@@ -45,7 +46,6 @@ log = structlog.get_logger(__name__)
 CHUNK_CHARACTERS = 2000
 """Spoken in one call into C at most: a minute or two of speech, some 0.2 s of work; between calls a run can stop."""
 
-_SENTENCE_END = re.compile(r"[.!?…。！？।؟][\"'”’)\]]*\s+|\n\s*\n\s*|[。！？]")
 _WORD = re.compile(r"\S+")
 # Scripts written without spaces: Thai to Tibetan, Burmese, Khmer, kana, CJK ideographs.
 _UNSPACED = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
@@ -54,6 +54,8 @@ _LAYOUT = frozenset("\t\n\r\f\v\x85")
 
 class Espeak:
     """Formant synthesis in over 100 languages and accents."""
+
+    longest_text = CHUNK_CHARACTERS
 
     def __init__(self, *, model_store: Path, budget: CoreBudget) -> None:  # noqa: ARG002 - carries its own data
         self._budget = budget
@@ -143,7 +145,7 @@ class Espeak:
             with session() as library, self._budget.take(1):
                 rate = library.sample_rate_hz
                 library.set_voice(voice.identifier, params.rate_wpm, params.pitch)
-                for start, chunk in chunks(text):
+                for start, chunk in chunks(text, CHUNK_CHARACTERS):
                     before = written
                     events = library.speak(chunk, keep)
                     starts += [(start, before)]
@@ -224,18 +226,6 @@ def _of_language(language: str) -> Voice:
 
 def _perhaps(near: list[str]) -> str:
     return f" Perhaps you want: {', '.join(near)}." if near else " GET /v1/engines lists what there is."
-
-
-def chunks(text: str, longest: int = CHUNK_CHARACTERS) -> Iterator[tuple[int, str]]:
-    """Pieces of at most `longest` characters with their places: cut after sentences, else between words, else hard."""
-    start = 0
-    while len(text) - start > longest:
-        window = text[start : start + longest]
-        ends = [match.end() for match in _SENTENCE_END.finditer(window)]
-        end = ends[-1] if ends else window.rfind(" ") + 1 or longest
-        yield start, text[start : start + end]
-        start += end
-    yield start, text[start:]
 
 
 def word_times(text: str, events: Sequence[Event], offset: int, end: int, rate_hz: int) -> list[Word]:

@@ -29,7 +29,9 @@ class SpeakersVoice:
 
 
 class TextToSpeech(Engine, Protocol):
-    """Speaks."""
+    """Speaks. longest_text: characters that it speaks well in one go; a longer text is handed over in sentences."""
+
+    longest_text: int
 
     def voices_by_pitch(self, language: str, pitch_hz: Mapping[str, float | None]) -> Mapping[str, SpeakersVoice]:
         """A voice of the language for each speaker, by the median pitch of theirs; the same for the same speakers.

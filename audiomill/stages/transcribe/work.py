@@ -1,6 +1,8 @@
 """The stage `transcribe`: recordings in, transcripts out. Its own part only; the stream is milling/stream.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -8,13 +10,14 @@ from audiomill.audio import Audio
 from audiomill.audio.decode import decode
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.protocol import Engine, Progress
-from audiomill.engines.speech_to_text.protocol import SpeechToText
+from audiomill.engines.speech_to_text.protocol import Detected, SpeechToText
+from audiomill.engines.speech_to_text.recordings import cut, joined
 from audiomill.errors import AudiomillError
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.milling.bench import Bench
 from audiomill.milling.delivery import Made, deliver, making_key
 from audiomill.milling.fetching import fetch_input
-from audiomill.milling.stage import Finished, Prepared
+from audiomill.milling.stage import Finished, Opened, StageWork, Unit
 from audiomill.quality import require
 from audiomill.stages.transcribe.checks import judge_transcript
 from audiomill.stages.transcribe.language import guessed_language
@@ -22,60 +25,117 @@ from audiomill.transcripts import Transcript
 from audiomill.transcripts.formats import parse_json, render
 
 
-class Transcribing:
-    """What the stream must know of this stage."""
+@dataclass
+class Recording:
+    """A recording at hand: mono, at the engine's rate, mapped from a file. known: what an earlier job made of it.
+
+    heard: its language, once that is heard. starts: the second at which each of its utterances begins, in their order.
+    """
+
+    audio: Audio
+    params: TranscribeParameters
+    known: Transcript | None
+    heard: Detected | None = None
+    starts: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """A piece of a recording. to_detect: its language is wanted, and no text."""
+
+    audio: Audio
+    params: TranscribeParameters
+    to_detect: bool = False
+
+
+Heard = Transcript | Detected
+"""Of one utterance."""
+
+
+class Transcribing(StageWork[Recording, Utterance, Heard, Heard]):
+    """What the stream must know of this stage. Its units are utterances."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._engine = cast("SpeechToText", bench.engine)
 
-    def prepare(self, item: ClaimedItem, attempt: int, folder: Path) -> Prepared[Audio, Transcript]:
+    def open(self, item: ClaimedItem, attempt: int, folder: Path) -> Opened[Recording]:
         """Fetch and decode to the engine's rate, mono. Raises BadInput, LimitExceeded."""
         bench = self._bench
-        engine = cast("SpeechToText", bench.engine)
         params = TranscribeParameters.model_validate(item.options)
         path = folder / "input"
         sha256 = fetch_input(bench.store, item, path, bench.settings)
         decoded = decode(
             path,
-            sample_rate_hz=engine.sample_rate_hz,
+            sample_rate_hz=self._engine.sample_rate_hz,
             mono=True,
             spool=folder / "samples",
             limits=bench.settings.limits,
         )
-        key = making_key(item.workspace_id, item.stage, engine.identity, sha256, item.options)
+        key = making_key(item.workspace_id, item.stage, self._engine.identity, sha256, item.options)
         stored = bench.known(key)
-        return Prepared(
+        return Opened(
             item=item,
             attempt=attempt,
-            payload=decoded.audio,
-            group=params.model_copy(update={"formats": ("json",)}),
+            folder=folder,
+            material=Recording(decoded.audio, params, None if stored is None else parse_json(stored)),
             seconds=decoded.audio.seconds,
             input_sha256=sha256,
             artifact_key=key,
-            folder=folder,
-            known=None if stored is None else parse_json(stored),
+            known=stored is not None,
             flaws=decoded.flaws,
         )
 
-    def run(
-        self, engine: Engine, group: Sequence[Prepared[Audio, Transcript]], progress: Progress
-    ) -> list[Transcript | AudiomillError]:
-        """One call. All of a group have the same parameters."""
-        params = TranscribeParameters.model_validate(group[0].item.options)
-        return cast("SpeechToText", engine).transcribe([prepared.payload for prepared in group], params, progress)
+    def units(self, opened: Opened[Recording]) -> Iterator[Unit[Utterance]]:
+        """Its utterances; where the language is to be heard, the first says it before the others are cut.
 
-    def finish(
-        self, engine: Engine, prepared: Prepared[Audio, Transcript], result: Transcript, seconds: float
-    ) -> Finished:
-        """Judge, render, store. Raises QualityRejected."""
-        params = TranscribeParameters.model_validate(prepared.item.options)
-        identity = engine.identity
-        checks = judge_transcript(result, prepared.payload)
+        Raises BadInput for a language that the engine does not know.
+        """
+        recording, engine = opened.material, self._engine
+        engine.language_of(recording.params)
+        spans = engine.utterances(recording.audio, recording.params)
+        first = next(spans, None)
+        if first is None:
+            return
+        params = recording.params.model_copy(update={"formats": ("json",)})
+        if engine.hears_language_first(params):
+            yield Unit(Utterance(cut(recording.audio, first), params, to_detect=True), 0.0, "language", first=True)
+            assert recording.heard is not None  # noqa: S101 - gathered before this goes on
+            params = params.model_copy(update={"language": recording.heard.language})
+        for span in chain([first], spans):
+            recording.starts.append(span.start / recording.audio.sample_rate_hz)
+            piece = cut(recording.audio, span)
+            yield Unit(Utterance(piece, params), piece.seconds, params)
+
+    def run(self, engine: Engine, units: Sequence[Unit[Utterance]], progress: Progress) -> list[Heard | AudiomillError]:
+        """One call. All utterances have the same parameters."""
+        recogniser, first = cast("SpeechToText", engine), units[0].payload
+        audios = [unit.payload.audio for unit in units]
+        if first.to_detect:
+            return [*recogniser.detect(audios)]
+        return [*recogniser.transcribe(audios, first.params, progress)]
+
+    def gather(self, opened: Opened[Recording], index: int, result: Heard) -> Heard:  # noqa: ARG002 - the protocol's
+        """A transcript is small; a language is what the other units wait for."""
+        if isinstance(result, Detected):
+            opened.material.heard = result
+        return result
+
+    def finish(self, engine: Engine, opened: Opened[Recording], kept: Sequence[Heard], seconds: float) -> Finished:
+        """Join, judge, render, store. Raises QualityRejected."""
+        recording, identity = opened.material, engine.identity
+        audio, params = recording.audio, recording.params
+        result = recording.known
+        if result is None:
+            parts = [part for part in kept if isinstance(part, Transcript)]
+            timed = zip(recording.starts, parts, strict=True)
+            result = joined(self._engine, timed, params, seconds=audio.seconds, heard=recording.heard)
+        checks = judge_transcript(result, audio)
         if params.language == "auto" and identity.only_language is not None:
             checks += guessed_language(
                 result,
                 identity.only_language,
-                filename=prepared.item.filename,
+                filename=opened.item.filename,
                 limit=self._bench.settings.quality.least_confidence,
             )
         require(checks)
@@ -84,8 +144,8 @@ class Transcribing:
             artifact_suffix=".json",
             files={f"transcript.{form}": render(result, form) for form in dict.fromkeys(params.formats)},
             checks=checks,
-            recording_seconds=prepared.payload.seconds,
-            audio_seconds=prepared.payload.seconds,
+            recording_seconds=audio.seconds,
+            audio_seconds=audio.seconds,
         )
-        delivered = deliver(self._bench.store, self._bench.key, identity, prepared, made, seconds)
-        return Finished(delivered, prepared.payload)
+        delivered = deliver(self._bench.store, self._bench.key, identity, opened, made, seconds)
+        return Finished(delivered, audio)

@@ -1,0 +1,63 @@
+"""What is done with one item beside the engine's calls, in threads: opened, cut further, gathered, finished."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from audiomill.engines.protocol import Engine
+from audiomill.milling.in_work import InWork
+from audiomill.milling.pictures import Pictures
+from audiomill.milling.stage import AnyStage, Opened, Unit
+from audiomill.milling.writer import BatchWriter
+
+_LEAST_ASKED = 4
+"""Units asked for at once, where a call takes fewer: an item of one unit is known to be that when it is opened."""
+
+
+class Steps:
+    """The stage's part of an item's way."""
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        engine: Engine,
+        writer: BatchWriter,
+        stopping: threading.Event,
+    ) -> None:
+        self._stage, self._engine, self._writer, self._stopping = stage, engine, writer, stopping
+        self.most_units = max(engine.usage.group_items, _LEAST_ASKED)
+        """That are asked for at once."""
+        self._most_seconds = engine.usage.group_seconds
+        self.pictures = Pictures()
+
+    def open(self, work: InWork) -> tuple[Opened[Any], Iterator[Unit[Any]], list[Unit[Any]], bool]:
+        """An item at hand, where its units come from, the first of them, and whether there are no more."""
+        opened = self._stage.open(work.item, work.attempt, work.folder)
+        source: Iterator[Unit[Any]] = iter(()) if opened.known else iter(self._stage.units(opened))
+        return opened, source, *self.units_of(source)
+
+    def units_of(self, source: Iterator[Unit[Any]]) -> tuple[list[Unit[Any]], bool]:
+        """The next units, and whether there are no more."""
+        units: list[Unit[Any]] = []
+        seconds = 0.0
+        for unit in source:
+            units.append(unit)
+            seconds += unit.seconds
+            enough = len(units) >= self.most_units or seconds >= self._most_seconds
+            if enough or unit.first or self._stopping.is_set():
+                return units, False
+        return units, True
+
+    def gather(self, work: InWork, results: Sequence[tuple[int, Any]], *, last: bool) -> None:
+        """Keep results of an item's units; with the last ones it is finished, and complete."""
+        assert work.opened is not None  # noqa: S101 - it has units
+        with work.gathering:
+            for index, result in results:
+                work.kept[index] = self._stage.gather(work.opened, index, result)
+        if not last:
+            self._writer.progress(work.item.id, work.share)
+            return
+        kept = [work.kept[index] for index in range(work.asked)]
+        finished = self._stage.finish(self._engine, work.opened, kept, work.engine_seconds)
+        self._writer.complete(work.item.id, work.item.job_id, finished.result)
+        self.pictures.take(work.item.job_id, finished.picture)

@@ -18,6 +18,10 @@ MEDIA_TYPES: dict[str, str] = {
     "wav": "audio/wav",
     "flac": "audio/flac",
     "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "mov": "video/quicktime",
+    "mkv": "video/matroska",
+    "webm": "video/webm",
     "png": "image/png",
     "parquet": "application/vnd.apache.parquet",
 }

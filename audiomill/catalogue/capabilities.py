@@ -5,12 +5,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from audiomill.catalogue.capability import Capability
+from audiomill.catalogue.dub import DUB
 from audiomill.catalogue.parameters import Parameters
 from audiomill.catalogue.synthesize import SYNTHESIZE
 from audiomill.catalogue.transcribe import TRANSCRIBE
 from audiomill.errors import BadRequest
 
-CAPABILITIES: dict[str, Capability] = {capability.name: capability for capability in (TRANSCRIBE, SYNTHESIZE)}
+CAPABILITIES: dict[str, Capability] = {capability.name: capability for capability in (TRANSCRIBE, SYNTHESIZE, DUB)}
 
 
 def capability(name: str) -> Capability:

@@ -5,8 +5,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Listed = TypeVar("Listed")
-Feature = Literal["translation"]
-"""What only some engines of a task can do and an order may ask for. translation: English text from any language."""
+Feature = Literal["translation", "glossary"]
+"""What only some engines of a task can do and an order may ask for. translation: English text from any language.
+glossary: a translation that keeps to given terms."""
 
 
 def _each_once(values: tuple[Listed, ...]) -> tuple[Listed, ...]:

@@ -27,5 +27,11 @@ STAGES: dict[str, Stage] = {
     for stage in (
         Stage("transcribe", "speech_to_text", "transcripts"),
         Stage("synthesize", "text_to_speech", "speech"),
+        Stage("separate", "separation", "stems"),
+        Stage("cast", None, "scripts"),
+        Stage("translate", "translation", "translations"),
+        Stage("speak", "text_to_speech", "spoken_lines"),
+        Stage("mix", None, "mixes"),
+        Stage("mux", None, "dubs"),
     )
 }

@@ -295,15 +295,29 @@ def _refusal(view: EngineView, asked: Asked) -> str | None:
         return f"{name}: {view.lacks or 'cannot run here'}"
     language = asked.wanted_language()
     if language is not None and view.languages is not None and not _speaks(view.languages, language):
+        source, arrow, target = language.partition(">")
+        if arrow:
+            return f"{name} does not translate{f' from {source!r}' if source else ''} to {target!r}"
         return f"{name} does not know the language {language!r}"
     knows_english_only = view.languages is not None and all(tag.startswith("en") for tag in view.languages)
     if "translation" in asked.wanted_features() and ("translation" not in view.features or knows_english_only):
         return f"{name} cannot translate"
+    if "glossary" in asked.wanted_features() and "glossary" not in view.features:
+        return f"{name} cannot keep to a glossary"
     return None
 
 
 def _speaks(languages: Sequence[str], wanted: str) -> bool:
-    """`de-at` is served by `de-at` or `de`, and `de` by any `de-…`."""
+    """`de-at` is served by `de-at` or `de`, and `de` by any `de-…`; a pair (`en>es`) by the pair, or by knowing both.
+
+    Of a pair whose source nobody named (`>es`) any into the target will do.
+    """
     known = {tag.lower() for tag in languages}
+    source, arrow, target = wanted.partition(">")
+    if arrow:
+        pairs = [tag.split(">") for tag in known if ">" in tag]
+        if pairs:
+            return any((not source or _speaks([one], source)) and _speaks([other], target) for one, other in pairs)
+        return (not source or _speaks(languages, source)) and _speaks(languages, target)
     base = wanted.split("-", maxsplit=1)[0]
     return wanted in known or base in known or (wanted == base and any(tag.startswith(f"{base}-") for tag in known))

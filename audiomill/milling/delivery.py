@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import rfc8785
 from audiomill import __version__
 from audiomill.engines.protocol import EngineIdentity
 from audiomill.formats import RECEIPT_SUFFIX, media_type_of
-from audiomill.jobs.batches.working import ArtifactRecord, ItemResult, JobWarning, OutputRecord
+from audiomill.jobs.batches.working import ArtifactRecord, ItemResult, JobWarning, OutputRecord, PartRecord
 from audiomill.milling.stage import Material, Opened
 from audiomill.quality import Check
 from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
@@ -26,7 +26,10 @@ Content = bytes | Path
 
 @dataclass(frozen=True)
 class Made:
-    """A result ready to be delivered. `artifact` is its stored form, whose suffix has a dot; sound comes in files."""
+    """A result ready to be delivered. `artifact` is its stored form, whose suffix has a dot; sound comes in files.
+
+    parts: its stored form where that is several files, by name; `artifact` is then one of them.
+    """
 
     artifact: Content
     artifact_suffix: str
@@ -35,6 +38,7 @@ class Made:
     recording_seconds: float | None
     audio_seconds: float
     characters: int | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
 
 
 def making_key(
@@ -67,6 +71,7 @@ def deliver(
 ) -> ItemResult:
     """Store the artifact, the files and their receipts. Nothing is visible to the customer before it is recorded."""
     item = opened.item
+    parts = {name: _part(opened, path) for name, path in made.parts.items()}
     sha256 = _sha256(made.artifact)
     artifact = ArtifactRecord(
         key=opened.artifact_key,
@@ -74,7 +79,8 @@ def deliver(
             item.workspace_id, item.stage, opened.artifact_key, sha256, made.artifact_suffix
         ),
         sha256=sha256,
-        size_bytes=_size_bytes(made.artifact),
+        size_bytes=sum(part.size_bytes for part in parts.values()) if parts else _size_bytes(made.artifact),
+        parts=parts,
         details={
             "engine": identity.engine,
             "engine_version": identity.version,
@@ -86,8 +92,11 @@ def deliver(
             "processing_seconds": processing_seconds,
         },
     )
-    if not opened.known:
+    if not opened.known and not parts:
         _store(store, artifact.object_key, made.artifact)
+    elif not opened.known:
+        for name, part in parts.items():
+            _store(store, part.object_key, made.parts[name], media_type=part.media_type)
     outputs: list[OutputRecord] = []
     for name, content in made.files.items():
         written = _put(store, opened, name, content)
@@ -96,7 +105,7 @@ def deliver(
     return ItemResult(
         artifact=artifact,
         outputs=tuple(outputs),
-        recording_sha256=opened.input_sha256,
+        recording_sha256=opened.input_sha256 if item.recording_id is not None else None,
         recording_seconds=made.recording_seconds,
         audio_seconds=made.audio_seconds,
         processing_seconds=processing_seconds,
@@ -112,10 +121,16 @@ def _warnings(opened: Opened[Material], made: Made) -> tuple[JobWarning, ...]:
     )
 
 
+def _part(opened: Opened[Material], path: Path) -> PartRecord:
+    item, sha256 = opened.item, _sha256(path)
+    key = artifact_object_key(item.workspace_id, item.stage, opened.artifact_key, sha256, path.suffix)
+    return PartRecord(key, sha256, _size_bytes(path), media_type_of(path.name))
+
+
 def _put(store: ObjectStore, opened: Opened[Material], name: str, content: Content) -> OutputRecord:
     item, media_type = opened.item, media_type_of(name)
     # The attempt is part of the key: what a run that lost its lease still writes, no one ever reads.
-    key = output_key(item.workspace_id, item.job_id, 1, opened.attempt, name)
+    key = output_key(item.workspace_id, item.job_id, item.revision, opened.attempt, name)
     _store(store, key, content, media_type=media_type)
     return OutputRecord(name, key, media_type, _size_bytes(content), _sha256(content))
 

@@ -8,6 +8,7 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.separation.rnnoise import RNNoise
 from audiomill.engines.text_to_speech.espeak import Espeak
 from audiomill.engines.translation.apertium import Apertium
+from audiomill.errors import AudiomillError
 from audiomill.lines.document import Lines
 from audiomill.lines.subtitles import Note, read_subtitles
 from audiomill.quality import Check
@@ -23,6 +24,13 @@ from audiomill.stages.speak.voices import with_voices
 from audiomill.stages.translate import sentences
 
 LIMITS = LimitSettings()
+
+
+def raised(result: speech.Speech | speech.Unspoken | AudiomillError) -> speech.Speech | speech.Unspoken:
+    """A result that is none is raised."""
+    if isinstance(result, AudiomillError):
+        raise result
+    return result
 
 
 @dataclass
@@ -91,7 +99,7 @@ def dub(
     spoken = speech.SpokenLines(lines, folder)
     for unit in speech.units(lines, 175):
         (result,) = speaker.synthesize([unit.text], unit.parameters)
-        spoken.keep(unit.place, result)
+        spoken.keep(unit.place, raised(speech.or_unspoken(unit, result)))
     lines, spoken_path, told = spoken.finish()
     whole = dubbed(
         lines, decode(spoken_path, limits=LIMITS).audio, voice=sounds["voice"], background=sounds["background"]

@@ -11,7 +11,7 @@ from audiomill.errors import BadInput
 from audiomill.lines.document import Line, Lines
 from audiomill.lines.places import places
 from audiomill.settings import LimitSettings
-from audiomill.stages.speak.speech import SpokenLines, trimmed, units
+from audiomill.stages.speak.speech import SpokenLines, or_unspoken, trimmed, units
 from audiomill.stages.speak.voices import with_voices
 from tests.fakes.recordings import tone
 from tests.unit.test_audio_broken import is_sentence
@@ -63,12 +63,16 @@ def test_variants_of_a_voice(engine):
         assert near in caught.value.message
 
 
+def said(engine, unit):
+    return or_unspoken(unit, engine.synthesize([unit.text], unit.parameters)[0])
+
+
 def spoken(lines, folder, engine, order):
     folder.mkdir()
     kept = SpokenLines(lines, folder)
     found = units(lines, 175)
     for at in order:
-        kept.keep(found[at].place, engine.synthesize([found[at].text], found[at].parameters)[0])
+        kept.keep(found[at].place, said(engine, found[at]))
     return kept.finish()
 
 
@@ -98,14 +102,13 @@ def test_order_changes_nothing_and_each_line_is_where_its_length_says(tmp_path, 
 
 
 def test_a_line_that_cannot_be_spoken_is_named(tmp_path, engine):
-    lines = document("Hola.")
-    kept = SpokenLines(lines, tmp_path)
-    with pytest.raises(BadInput, match="Line L0 cannot be spoken"):
-        kept.keep(0, BadInput("The text contains a control character.", code="control_characters"))
+    (unit,) = units(document("Ho\x07la."), 175)
+    found = said(engine, unit)
+    assert (found.code, found.message[:25]) == ("control_characters", "Line L0 cannot be spoken:")
     for nothing in (document("..."), document("♪", "♪")):
         kept = SpokenLines(nothing, tmp_path)
-        for at, text in enumerate(line.translation for line in nothing.lines):
-            kept.keep(at, engine.synthesize([text], units(nothing, 175)[at].parameters)[0])
+        for unit in units(nothing, 175):
+            kept.keep(unit.place, said(engine, unit))
         with pytest.raises(BadInput) as caught:
             kept.finish()
         assert caught.value.code == "nothing_to_speak"

@@ -20,5 +20,6 @@ TRANSLATION: tuple[EngineEntry, ...] = (
         ("cpu",),
         "GPL-3.0-or-later",
         "Rules and dictionaries of the pairs that are installed: readable, with many errors",
+        features=("glossary",),
     ),
 )

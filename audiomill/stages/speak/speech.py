@@ -29,6 +29,7 @@ class LineUnit:
     """A line to be spoken: all that its sound depends on, with the engine. place: in the document."""
 
     place: int
+    line_id: str
     text: str
     parameters: SynthesizeParameters
 
@@ -43,8 +44,22 @@ def units(lines: Lines, rate_wpm: int) -> list[LineUnit]:
         parameters = SynthesizeParameters(
             language=lines.target_language, voice=line.voice, rate_wpm=rate_wpm, pitch=pitch
         )
-        found.append(LineUnit(place, line.translation, parameters))
+        found.append(LineUnit(place, line.id, line.translation, parameters))
     return found
+
+
+@dataclass(frozen=True)
+class Unspoken:
+    """A line that holds nothing to speak: silence."""
+
+
+def or_unspoken(unit: LineUnit, result: Speech | AudiomillError) -> Speech | Unspoken | AudiomillError:
+    """What an engine made of a line; its error with the line's name."""
+    if not isinstance(result, BadInput):
+        return result
+    if result.code in _UNSPEAKABLE:
+        return Unspoken()
+    return BadInput(f"Line {unit.line_id} cannot be spoken: {result.message}", code=result.code)
 
 
 class SpokenLines:
@@ -56,18 +71,12 @@ class SpokenLines:
         self._rate_hz = 0
         self._unspoken = 0
 
-    def keep(self, place: int, result: Speech | AudiomillError) -> None:
-        """A line's sound, to disk. One that holds nothing to speak is silent; of any other error its line is told."""
-        if isinstance(result, BadInput) and result.code in _UNSPEAKABLE:
+    def keep(self, place: int, result: Speech | Unspoken) -> None:
+        """A line's sound, to disk."""
+        if isinstance(result, Unspoken):
             self._samples[place] = 0
             self._unspoken += 1
             return
-        if isinstance(result, AudiomillError):
-            if isinstance(result, BadInput):
-                raise BadInput(
-                    f"Line {self._lines.lines[place].id} cannot be spoken: {result.message}", code=result.code
-                ) from result
-            raise result
         audio = trimmed(result.audio)
         if self._rate_hz not in {0, audio.sample_rate_hz} or audio.channels != 1:
             raise ValueError(f"a line of {audio.channels} channels at {audio.sample_rate_hz} Hz")

@@ -24,7 +24,7 @@ from audiomill.jobs.inputs import (
     text_input,
     wait_for_deletions,
 )
-from audiomill.jobs.submission import NewJob, Submitted, check, decide, make, submit
+from audiomill.jobs.submission import InputObject, NewJob, Submitted, check, decide, make, submit
 from audiomill.settings import Settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=KeyedRoute)
@@ -59,7 +59,7 @@ async def order_jobs(
     services: ServicesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Submission:
-    """Order a recipe for each of the inputs. All jobs are made, or none."""
+    """Order a recipe for each of the inputs, or one job of inputs by their roles. All jobs are made, or none."""
     _check_count(order, services)
     request = _Request(services, principal.workspace_id, _key(idempotency_key), order)
     # The store is asked between the transactions, never within one; and it is given a text only when its order stands.
@@ -154,7 +154,11 @@ class _Request:
             else text_input(workspace_id=self.workspace_id, text=given.text, settings=settings, filename=given.name)
             for given in self.order.inputs
         ]
-        return [NewJob(self.order.recipe, self.order.parameters, given) for given in inputs]
+        if not self.order.is_one_job:
+            return [NewJob(self.order.recipe, self.order.parameters, given) for given in inputs]
+        roles = [given.role for given in self.order.inputs]
+        others = tuple(zip(roles[1:], inputs[1:], strict=True))
+        return [NewJob(self.order.recipe, self.order.parameters, inputs[0], roles[0], others)]
 
     def check(self, jobs: list[NewJob]) -> Submitted | None:
         """What it came to before, if it is a repeat. Raises what would refuse it."""
@@ -164,7 +168,7 @@ class _Request:
     def store_texts(self, jobs: list[NewJob]) -> None:
         """Put its texts into the store."""
         for place, text in self.texts.items():
-            store_text(self.services.store, jobs[place].input, text)
+            store_text(self.services.store, _inputs_of(jobs)[place], text)
 
     def wait_for_deletions(self) -> None:
         """Until nobody deletes a text that was not ordered when he looked."""
@@ -174,13 +178,18 @@ class _Request:
     def keep_texts(self, jobs: list[NewJob]) -> None:
         """Put those again that were deleted meanwhile."""
         for place, text in self.texts.items():
-            keep_text(self.services.store, jobs[place].input, text)
+            keep_text(self.services.store, _inputs_of(jobs)[place], text)
 
     def submit(self, jobs: list[NewJob], uploads: list[UploadView]) -> Submitted:
         """Make the jobs."""
         with self.services.database.session() as session:
             hold_uploads(session, uploads)
             return submit(session, source="api", **self.of(jobs))
+
+
+def _inputs_of(jobs: list[NewJob]) -> list[InputObject]:
+    """In the order in which they were given."""
+    return [given for job in jobs for _, given in job.inputs]
 
 
 class _Ordered(TypedDict):

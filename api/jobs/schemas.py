@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
-from audiomill.jobs.states import JobState
+from audiomill.jobs.states import ItemState, JobState
 from audiomill.settings import MOST_JOBS_PER_SUBMISSION
 
 _JOB = "job_01k9zj4w8n2x0q5v7r3t6y1b4d"
@@ -44,12 +44,24 @@ _SUMMARY: dict[str, Any] = {
 }
 
 
+Role = Annotated[
+    str | None,
+    Field(
+        max_length=40,
+        pattern=r"^[a-z][a-z0-9_-]*$",
+        description="what it is to the job, of those that the recipe takes: `source`, `subtitles`. As soon as one "
+        "input has a role, all inputs of the order make one job together",
+    ),
+]
+
+
 class UploadInput(BaseModel):
     """A recording (or a text file) that was uploaded."""
 
     model_config = ConfigDict(extra="forbid")
 
     upload_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9_]+$")]
+    role: Role = None
 
 
 class TextInput(BaseModel):
@@ -61,6 +73,7 @@ class TextInput(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=255)] = Field(
         "text.txt", description="what the job is listed under"
     )
+    role: Role = None
 
 
 def _kind_of_input(value: object) -> str | None:
@@ -77,7 +90,7 @@ Input = Annotated[
 
 
 class Order(BaseModel):
-    """One recipe applied to each of the inputs: a job each."""
+    """One recipe applied to each of the inputs: a job each; where inputs have roles, one job of all of them."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -98,6 +111,11 @@ class Order(BaseModel):
         default_factory=dict, description="beyond what the recipe sets; their schema is in GET /v1/recipes"
     )
     inputs: Annotated[list[Input], Field(min_length=1, max_length=MOST_JOBS_PER_SUBMISSION)]
+
+    @property
+    def is_one_job(self) -> bool:
+        """Whether all inputs make one job: some have a role."""
+        return any(given.role is not None for given in self.inputs)
 
     @field_validator("parameters")
     @classmethod
@@ -157,7 +175,7 @@ class JobSummary(BaseModel):
     model: str | None = None
     state: JobState
     stage: str
-    progress: float = Field(description="share of the stage that is done, 0 to 1")
+    progress: float = Field(description="share of all steps that is done, weighed, 0 to 1")
     filename: str
     size_bytes: int
     duration_seconds: float | None = Field(None, description="of the recording, once it was read")
@@ -174,6 +192,23 @@ class JobSummary(BaseModel):
     )
 
 
+class JobStep(BaseModel):
+    """One step of a job's plan."""
+
+    name: str
+    stage: str = Field(description="the kind of work; several steps may be of one stage")
+    state: ItemState
+    progress: float = Field(description="share of the step that is done, 0 to 1")
+    optional: bool = Field(description="when it fails, the job goes on without it, with a warning")
+    engine: str = Field(description="`audiomill`: the step needs none")
+    model: str | None = None
+    attempts: int
+    batch_id: str | None = None
+    run_id: str | None = None
+    failure_code: str | None = None
+    failure_reason: str | None = None
+
+
 class Output(BaseModel):
     """A file to fetch."""
 
@@ -186,7 +221,7 @@ class Output(BaseModel):
 
 
 class Job(JobSummary):
-    """A job with its outputs."""
+    """A job with its steps and its outputs."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -194,6 +229,22 @@ class Job(JobSummary):
             "examples": [
                 {
                     **_SUMMARY,
+                    "steps": [
+                        {
+                            "name": "transcribe",
+                            "stage": "transcribe",
+                            "state": "complete",
+                            "progress": 1.0,
+                            "optional": False,
+                            "engine": "faster-whisper",
+                            "model": "small",
+                            "attempts": 1,
+                            "batch_id": "20261121T100004-5a52b0c7a5d0",
+                            "run_id": "5b0f6a1e-9d0c-4f4e-8a57-2f1c6d0e9b3a",
+                            "failure_code": None,
+                            "failure_reason": None,
+                        }
+                    ],
                     "outputs": [
                         {
                             "name": "transcript.srt",
@@ -209,6 +260,7 @@ class Job(JobSummary):
         },
     )
 
+    steps: list[JobStep] = Field(description="in the order of the plan; several may be at work at a time")
     outputs: list[Output] = Field(description="empty until the job is complete")
 
 
@@ -245,7 +297,7 @@ class JobEvent(BaseModel):
     seq: int = Field(description="counts from 1 without gaps")
     state: JobState
     stage: str
-    progress: float = Field(description="share of the stage that is done, 0 to 1")
+    progress: float = Field(description="share of all steps that is done, weighed, 0 to 1")
     reason: str | None = Field(None, description="why it failed, in a sentence")
     at: datetime
 

@@ -56,7 +56,7 @@ def list_jobs(
 
 @jobs_app.command("show")
 def show(job_id: JobId) -> None:
-    """A job with its batch, its Dagster run and its outputs."""
+    """A job with its batch, its Dagster run, its steps where it has several, and its outputs."""
     from audiomill.jobs import queries  # noqa: PLC0415 - as above
     from audiomill.jobs.handed_back import troubles  # noqa: PLC0415 - as above
 
@@ -75,6 +75,23 @@ def show(job_id: JobId) -> None:
         ("attempts", view.attempts), ("batch", view.batch_id), ("run", view.run_id), ("run's page", run_url),
     )  # fmt: skip
     show_table(("", ""), [(name, value) for name, value in fields if value is not None])
+    if len(view.steps) > 1:
+        show_table(
+            ("step", "stage", "engine", "state", "done", "batch", "run", "reason"),
+            [
+                (
+                    step["name"],
+                    step["stage"],
+                    " ".join(filter(None, (step["engine"], step["model"]))),
+                    step["state"],
+                    f"{step['progress']:.0%}",
+                    step["batch_id"],
+                    step["run_id"],
+                    step["failure_reason"],
+                )
+                for step in view.steps
+            ],
+        )
     if view.outputs:
         show_table(
             ("output", "version", "bytes", "SHA-256"),

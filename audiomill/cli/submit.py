@@ -35,7 +35,7 @@ def parameters_of(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name:
-            fail(f"--param {pair!r} is not name=value.")
+            fail(f"--set {pair!r} is not name=value.")
         try:
             parameters[name] = json.loads(value)
         except ValueError:
@@ -43,12 +43,29 @@ def parameters_of(pairs: list[str]) -> dict[str, Any]:
     return parameters
 
 
+def others_of(pairs: list[str], files: list[Path]) -> list[tuple[str, Path]]:
+    """`role=PATH` pairs: what the one file's job is given beside it."""
+    others = []
+    for pair in pairs:
+        role, separator, path = pair.partition("=")
+        if not separator or not role or not Path(path).expanduser().is_file():
+            fail(f"--input {pair!r} is not role=PATH with the path of a file.")
+        others.append((role, Path(path).expanduser()))
+    if others and len(files) != 1:
+        fail(f"With --input all inputs make one job, and {len(files)} files were named. Name one.")
+    return others
+
+
 def submit(
     paths: Annotated[list[str], typer.Argument(help="Files, folders (with all below them) and globs.")],
     *,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="What to do: see `GET /v1/recipes`.")],
     param: Annotated[
-        list[str] | None, typer.Option("--param", "-p", help="name=value, beyond what the recipe sets.")
+        list[str] | None, typer.Option("--set", "--param", "-p", help="name=value, beyond what the recipe sets.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="role=PATH: a further input of the one file's job, as subtitles=es.srt."),
     ] = None,
     download: Annotated[
         Path | None, typer.Option("--download", "-d", help="Fetch the outputs to <DIR>/<file>/.")
@@ -60,19 +77,23 @@ def submit(
 ) -> None:
     """Send files to the API and order a recipe for each. Repeat it after a crash: nothing is ordered twice."""
     from audiomill.client.api import ApiClient  # noqa: PLC0415 - httpx: not for --help
-    from audiomill.client.journal import Journal, journal_path  # noqa: PLC0415 - as above
+    from audiomill.client.journal import Journal, fingerprint, journal_path  # noqa: PLC0415 - as above
     from audiomill.client.submitting import files_of, send_and_order  # noqa: PLC0415 - as above
 
     parameters = parameters_of(param or [])
     base_url, key = connection(api, key)
     files = files_of(paths)
-    place = journal_path(get_settings().data_dir, base_url=base_url, key=key, recipe=recipe, parameters=parameters)
+    others = others_of(given or [], files)
+    about = {**parameters, "--input": [[role, fingerprint(path)] for role, path in others]} if others else parameters
+    place = journal_path(get_settings().data_dir, base_url=base_url, key=key, recipe=recipe, parameters=about)
     if again:
         place.unlink(missing_ok=True)
     with ApiClient(base_url, key) as client:
         try:
             with Journal(place) as journal:
-                ordered = send_and_order(client, files, recipe=recipe, parameters=parameters, journal=journal)
+                ordered = send_and_order(
+                    client, files, recipe=recipe, parameters=parameters, journal=journal, others=others
+                )
         except KeyboardInterrupt:
             err.print("Stopped. What was sent and ordered is remembered: the same command goes on from there.")
             raise typer.Exit(INTERRUPTED) from None

@@ -65,18 +65,27 @@ def progress_bars() -> Iterator[Progress]:
 
 
 def send_and_order(
-    client: ApiClient, paths: Sequence[Path], *, recipe: str, parameters: dict[str, Any], journal: Journal
+    client: ApiClient,
+    paths: Sequence[Path],
+    *,
+    recipe: str,
+    parameters: dict[str, Any],
+    journal: Journal,
+    others: Sequence[tuple[str, Path]] = (),
 ) -> list[Ordered]:
     """Send what was not sent, order what was not ordered; one result per path, in order.
+
+    others: further inputs in their roles, of the one job that there is then for the one path.
 
     A file that the API refuses alone (empty, too large) is a result with a reason; an order that it refuses (unknown
     recipe, bad parameter, no engine) is raised.
     """
     prints = {path: fingerprint(path) for path in paths}
+    named = _others(client, others, journal)
     before = {path for path, file in prints.items() if file in journal.jobs}
     for intent in list(journal.intents.values()):
         # Begun by a process that did not live to hear the answer.
-        _order(client, intent, recipe, parameters, journal)
+        _order(client, intent, recipe, parameters, journal, named)
     missing = [path for path, file in prints.items() if file not in journal.jobs]
     reasons: dict[Path, str] = {}
     for start in range(0, len(missing), JOBS_PER_ORDER):
@@ -84,13 +93,21 @@ def send_and_order(
         reasons |= _send(client, chunk, prints, journal)
         files = list(dict.fromkeys(prints[path] for path in chunk if path not in reasons))
         if files:
-            _order(client, journal.intend(files), recipe, parameters, journal)
+            _order(client, journal.intend(files), recipe, parameters, journal, named)
     return [
         Ordered(
             path, journal.jobs.get(prints[path]), reasons.get(path) or _unsent(journal, prints[path]), path in before
         )
         for path in paths
     ]
+
+
+def _others(client: ApiClient, others: Sequence[tuple[str, Path]], journal: Journal) -> list[tuple[str, str]]:
+    """Further inputs, sent: the role and the fingerprint of each. Raises BadRequest where one is refused."""
+    prints = {path: fingerprint(path) for _, path in others}
+    for path, reason in (_send(client, list(prints), prints, journal) if prints else {}).items():
+        raise BadRequest(f"{path}: {reason}", code="input_refused")
+    return [(role, prints[path]) for role, path in others]
 
 
 def _unsent(journal: Journal, file: str) -> str | None:
@@ -127,8 +144,16 @@ def _send(client: ApiClient, paths: Sequence[Path], prints: dict[Path, str], jou
     return reasons
 
 
-def _order(client: ApiClient, intent: Intent, recipe: str, parameters: dict[str, Any], journal: Journal) -> None:
+def _order(
+    client: ApiClient,
+    intent: Intent,
+    recipe: str,
+    parameters: dict[str, Any],
+    journal: Journal,
+    others: Sequence[tuple[str, str]],
+) -> None:
     inputs = [{"upload_id": upload} for upload in intent.uploads]
+    inputs += [{"upload_id": journal.uploads[file], "role": role} for role, file in others]
     try:
         journal.ordered(intent, client.order(recipe, parameters, inputs, intent.key))
     except CustomerError as error:
@@ -136,7 +161,7 @@ def _order(client: ApiClient, intent: Intent, recipe: str, parameters: dict[str,
         journal.refused(intent)
         if error.code not in UPLOAD_GONE and not isinstance(error, NotFound):
             raise
-        for file in intent.files:
+        for file in (*intent.files, *(file for _, file in others)):
             journal.forget_upload(file)
 
 

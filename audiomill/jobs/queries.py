@@ -7,16 +7,26 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, Select, Text, bindparam, func, select, text, tuple_
+from sqlalchemy import BindParameter, DateTime, Select, Text, bindparam, func, literal_column, select, text, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from audiomill.database.tables import Batch, Job, Output, Recording, WorkItem
 from audiomill.errors import BadRequest, NotFound
+
+_STEPS = """(
+    SELECT json_agg(json_build_object(
+        'name', step.step, 'stage', step.stage, 'state', step.state, 'progress', step.progress,
+        'optional', step.optional, 'engine', step.engine, 'model', step.model, 'attempts', step.attempts,
+        'batch_id', step.batch_id, 'run_id', coalesce(step.run_id, batch.run_id),
+        'failure_code', step.failure_code, 'failure_reason', step.failure_reason) ORDER BY step.id)
+    FROM work_items AS step LEFT JOIN batches AS batch ON batch.id = step.batch_id
+    WHERE step.job_id = jobs.id AND step.revision = jobs.revision
+)"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,10 @@ class OutputView:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job with its input, its engine, where it runs, and its outputs (left empty in lists)."""
+    """A job with its first input, and the engine of the step that moved last and where that ran.
+
+    outputs, steps (in the order of its plan): left empty in lists.
+    """
 
     id: str
     workspace_id: str
@@ -59,6 +72,7 @@ class JobView:
     attempts: int
     warnings: list[dict[str, str]]
     outputs: tuple[OutputView, ...] = ()
+    steps: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,6 +155,11 @@ def jobs_shown() -> Select[Any]:
     )
 
 
+def job_shown() -> Select[Any]:
+    """As `jobs_shown`, with the steps: for one job, by the same statement."""
+    return jobs_shown().add_columns(literal_column(_STEPS).label("steps"))
+
+
 def outputs_shown() -> Select[Any]:
     """The newest version of each output of a job (`job_id`), by name: a column for each field of OutputView."""
     return (
@@ -153,7 +172,7 @@ def outputs_shown() -> Select[Any]:
 
 def get_job(session: Session, workspace_id: str | None, job_id: str) -> JobView:
     """One job with its outputs. `workspace_id` None is the operator, who sees all. Raises NotFound."""
-    statement = jobs_shown().where(Job.id == job_id)
+    statement = job_shown().where(Job.id == job_id)
     if workspace_id is not None:
         statement = statement.where(Job.workspace_id == workspace_id)
     row = session.execute(statement).one_or_none()

@@ -17,7 +17,7 @@ from audiomill.jobs.queries import (
     JobView,
     OutputView,
     job_not_found,
-    jobs_shown,
+    job_shown,
     outputs_shown,
     page_of,
     page_statement,
@@ -67,7 +67,7 @@ def _text(statement: Select[Any]) -> bytes:
 @cache
 def job_text() -> bytes:
     """The statement of one job; values: `workspace_id`, `job_id`. What a benchmark compares a GET with, too."""
-    return _text(jobs_shown().where(Job.id == bindparam("job_id"), Job.workspace_id == bindparam("workspace_id")))
+    return _text(job_shown().where(Job.id == bindparam("job_id"), Job.workspace_id == bindparam("workspace_id")))
 
 
 @cache

@@ -35,7 +35,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A job that is ordered, with nothing left open. `inputs`: each in its role, by role and as given within it."""
+    """A job that is ordered, with nothing left open. `inputs`: in the order of their roles, and as given within one."""
 
     new: NewJob
     frozen: Frozen
@@ -59,14 +59,19 @@ def resolved(jobs: Sequence[NewJob], engines: Sequence[EngineView], settings: Se
             if given.size_bytes > settings.limits.max_bytes:
                 raise recording_too_large(given.filename, given.size_bytes, settings)
         ordered = capability(recipe(new.recipe).capability)
-        inputs = tuple((ordered.role(role), given) for role, given in new.inputs)
+        inputs = tuple(
+            sorted(
+                ((ordered.role(role), given) for role, given in new.inputs),
+                key=lambda each: ordered.roles.index(each[0]),
+            )
+        )
         roles = Counter(role.name for role, _ in inputs)
         cache_key = (new.recipe, canonical[id(new.parameters)], *sorted(roles.items()))
         if cache_key not in known:
             known[cache_key] = frozen(engines, new.recipe, new.parameters, roles)
         for role, given in inputs:
             _refuse_wrong_kind(new.recipe, role, given)
-        _check_speech(new.input, known[cache_key].parameters, settings)
+        _check_speech(inputs[0][1], known[cache_key].parameters, settings)
         orders.append(Resolved(new, known[cache_key], inputs))
     return orders
 
@@ -165,7 +170,7 @@ def rows_of(orders: Sequence[Resolved], workspace_id: str, tier: int, speeds: Sp
                 "id": job_id,
                 "position": position,
                 "plan": number,
-                "filename": order.new.input.filename,
+                "filename": order.inputs[0][1].filename,
                 "recipe": order.new.recipe,
                 "capability": decided.capability.name,
                 "stage": first.stage,

@@ -13,9 +13,10 @@ from audiomill import __version__
 from audiomill.engines.protocol import EngineIdentity
 from audiomill.formats import RECEIPT_SUFFIX, media_type_of
 from audiomill.jobs.batches.working import ArtifactRecord, ItemResult, JobWarning, OutputRecord, PartRecord
+from audiomill.milling.making import checks_of, details_of, source_of, steps_of
 from audiomill.milling.stage import Material, Opened
 from audiomill.quality import Check
-from audiomill.receipts import CheckPart, EnginePart, InputPart, OutputPart, ReceiptBody, SigningKey, sign
+from audiomill.receipts import EnginePart, OutputPart, ReceiptBody, SigningKey, sign
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import artifact_key as artifact_object_key
 from audiomill.storage.keys import output_key
@@ -81,16 +82,14 @@ def deliver(
         sha256=sha256,
         size_bytes=sum(part.size_bytes for part in parts.values()) if parts else _size_bytes(made.artifact),
         parts=parts,
-        details={
-            "engine": identity.engine,
-            "engine_version": identity.version,
-            "model": identity.model,
-            "model_sha256": identity.model_sha256,
-            "seed": identity.seed,
-            "input_sha256": opened.input_sha256,
-            "seconds": made.audio_seconds,
-            "processing_seconds": processing_seconds,
-        },
+        details=details_of(
+            item,
+            identity,
+            opened.input_sha256,
+            checks_of(opened.flaws, made.checks),
+            audio_seconds=made.audio_seconds,
+            processing_seconds=processing_seconds,
+        ),
     )
     if not opened.known and not parts:
         _store(store, artifact.object_key, made.artifact)
@@ -98,9 +97,9 @@ def deliver(
         for name, part in parts.items():
             _store(store, part.object_key, made.parts[name], media_type=part.media_type)
     outputs: list[OutputRecord] = []
-    for name, content in made.files.items():
+    for name, content in made.files.items() if item.delivers else ():
         written = _put(store, opened, name, content)
-        receipt = sign(_receipt(identity, opened, made, written, processing_seconds), key)
+        receipt = sign(_receipt(identity, opened, made, artifact, written), key)
         outputs += [written, _put(store, opened, name + RECEIPT_SUFFIX, receipt)]
     return ItemResult(
         artifact=artifact,
@@ -157,8 +156,8 @@ def _receipt(
     identity: EngineIdentity,
     opened: Opened[Material],
     made: Made,
+    artifact: ArtifactRecord,
     output: OutputRecord,
-    processing_seconds: float,
 ) -> ReceiptBody:
     item = opened.item
     return ReceiptBody(
@@ -166,13 +165,7 @@ def _receipt(
         output=OutputPart(
             name=output.name, sha256=output.sha256, size_bytes=output.size_bytes, media_type=output.media_type
         ),
-        input=InputPart(
-            sha256=opened.input_sha256,
-            size_bytes=item.size_bytes,
-            kind=item.kind,
-            seconds=made.recording_seconds,
-            characters=made.characters,
-        ),
+        input=source_of(item, opened.input_sha256, made.recording_seconds, made.characters),
         stage=item.stage,
         engine=EnginePart(
             name=identity.engine,
@@ -180,17 +173,13 @@ def _receipt(
             model=identity.model,
             model_sha256=identity.model_sha256,
         ),
-        parameters=dict(item.options),
+        parameters=item.parameters,
         seed=identity.seed,
         code_version=__version__,
         audio_seconds=made.audio_seconds,
-        processing_seconds=processing_seconds,
+        processing_seconds=artifact.details["processing_seconds"],
         made_at=datetime.now(UTC),
-        checks=(
-            *(CheckPart(name=flaw.code, passed=False) for flaw in opened.flaws),
-            *(
-                CheckPart(name=check.name, passed=check.passed, value=check.value, limit=check.limit)
-                for check in made.checks
-            ),
-        ),
+        checks=checks_of(opened.flaws, made.checks),
+        steps=steps_of(item, artifact.details, artifact.sha256),
+        left_out=item.left_out,
     )

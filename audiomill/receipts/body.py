@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
-Schema = Literal["audiomill.receipt/1"]
-SCHEMA: Schema = "audiomill.receipt/1"
+Schema = Literal["audiomill.receipt/1", "audiomill.receipt/2"]
+SCHEMA: Schema = "audiomill.receipt/2"
+"""What is written. The first form named one step only, that which made the output; such receipts still verify."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -62,6 +63,27 @@ class CheckPart(_Part):
     limit: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
+class ReadPart(_Part):
+    """A file that a step read: `input:<role>`, or `<step>/<part>`. `sha256`: where it was known."""
+
+    name: str
+    sha256: Sha256 | None = None
+
+
+class StepPart(_Part):
+    """One step on the way to the output. `artifact_sha256`: of its result; of one with several files of the first."""
+
+    name: str
+    stage: str
+    engine: EnginePart
+    options: dict[str, Any]
+    seed: Annotated[int, Field(ge=-(2**53) + 1, le=2**53 - 1)] | None = None
+    reads: tuple[ReadPart, ...] = ()
+    artifact_sha256: Sha256
+    processing_seconds: Seconds
+    checks: tuple[CheckPart, ...] = ()
+
+
 class ReceiptBody(_Part):
     """How one output was made. Times make it differ from run to run; the output itself need not."""
 
@@ -89,3 +111,7 @@ class ReceiptBody(_Part):
     """Its share of the time that the engine was at work: jobs and calls side by side share it. 0: recalled."""
     made_at: UtcTime
     checks: tuple[CheckPart, ...] = ()
+    steps: tuple[StepPart, ...] = ()
+    """All that the output was made by, in the order of the plan, the one that made it last."""
+    left_out: tuple[str, ...] = ()
+    """Steps that the output would have been made by, too, and that failed: it was made without them."""

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from audiomill.catalogue.plan import Role
 from audiomill.database.connection import Database
 from audiomill.database.reading import Reader
 from audiomill.errors import StorageUnavailable
@@ -16,6 +17,7 @@ from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.factory import local_root
 from tests.api.test_objects import announce, put
+from tests.fakes.plans import fit, planted
 
 
 def texts(settings: Settings) -> list[Path]:
@@ -151,3 +153,22 @@ def test_a_store_that_is_away_after_the_order_stands_fails_no_order(
     monkeypatch.setattr("api.jobs.ordering.keep_text", away)
     body = {"recipe": "synthesize", "inputs": [{"text": "And then the store went."}]}
     assert client.post("/v1/jobs", json=body).status_code == 201
+
+
+def test_inputs_with_roles_make_one_job_together(client: httpx.Client) -> None:
+    roles = (Role("source", "text"), Role("subtitles", "text", required=False))
+    given = [{"text": "In Spanish.", "role": "subtitles"}, {"text": "In English.", "name": "english.txt"}]
+    with planted(fit("say"), fit("mix", "say/x", "input:subtitles", optional=False), roles=roles):
+        answer = client.post("/v1/jobs", json={"recipe": "planted", "inputs": given})
+        (ordered,) = answer.json()["jobs"]
+        job = client.get(ordered["url"]).json()
+        refused = client.post("/v1/jobs", json={"recipe": "planted", "inputs": [*given, *given]})
+        unknown = client.post("/v1/jobs", json={"recipe": "planted", "inputs": [{"text": "Hm.", "role": "voice"}]})
+    assert answer.status_code == 201
+    assert job["filename"] == "english.txt", "its first input is of the first role"
+    assert [(step["name"], step["state"], step["engine"]) for step in job["steps"]] == [
+        ("say", "queued", "audiomill"),
+        ("mix", "waiting", "audiomill"),
+    ]
+    assert (refused.status_code, refused.json()["code"]) == (422, "too_many_of_role")
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_role")

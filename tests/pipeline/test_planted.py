@@ -181,6 +181,207 @@ STAGE = Planting(
     },
     '"announce", "espeak-ng", "recital.wav"',
 )
+_MONTAGE_STAGE = '''
+    """The planted stage `{name}`: its own part only."""
+
+    import numpy as np
+
+    from audiomill.audio import Audio
+    from audiomill.audio.decode import decode
+    from audiomill.audio.encode import encode_file
+    from audiomill.errors import BadInput
+    from audiomill.milling.delivery import Made, deliver, making_key
+    from audiomill.milling.stage import Finished, Opened, StageWork
+
+
+    class {title}(StageWork):
+        def __init__(self, bench):
+            self._bench = bench
+
+        def open(self, item, attempt, folder):
+            if item.options.get("broken"):
+                raise BadInput("It is out of tune.", code="out_of_tune")
+            bench, sounds, hashes = self._bench, [], []
+            for place, ref in enumerate(item.inputs):
+                path = folder / str(place)
+                hashes.append(bench.store.fetch(ref.object_key, path, max_bytes=10**8))
+                decoded = decode(path, sample_rate_hz=16_000, mono=True, limits=bench.settings.limits)
+                sounds.append(decoded.audio.samples)
+            key = making_key(item.workspace_id, item.stage, bench.engine.identity, " ".join(hashes), item.options)
+            sound = Audio(np.concatenate(sounds, axis=1), 16_000)
+            return Opened(item, attempt, folder, sound, sound.seconds, hashes[0], key)
+
+        def run(self, engine, units, progress):
+            return [unit.payload for unit in units]
+
+        def finish(self, engine, opened, kept, seconds):
+            path = opened.folder / "{name}.wav"
+            encode_file(kept[0], "wav", path)
+            made = Made(path, ".wav", {{path.name: path}}, (), None, kept[0].seconds)
+            bench = self._bench
+            return Finished(deliver(bench.store, bench.key, engine.identity, opened, made, seconds), kept[0])
+'''
+_MONTAGE_ASSET = '''
+    """The product of the stage `{name}`."""
+
+    from assets.batch_products import batch_product
+    from audiomill.catalogue.stages import STAGES
+
+    {name}s = batch_product(STAGES["{name}"], description="Planted.", code_version="1", kinds={{"audio"}})
+'''
+
+
+def _of_two_stages(text: str) -> list[str]:
+    return [text.format(name=name, title=name.title()) for name in ("tune", "join")]
+
+
+MONTAGE = Planting(
+    {
+        "audiomill/catalogue/montage.py": '''
+            """The capability `montage`: a text spoken, then a jingle, if it can be had in tune."""
+
+            from audiomill.catalogue.capability import Capability, Recipe
+            from audiomill.catalogue.parameters import Parameters
+            from audiomill.catalogue.plan import Plan, Role, Step
+            from audiomill.catalogue.synthesize import SynthesizeParameters
+
+
+            class MontageParameters(Parameters):
+                """A text and a jingle."""
+
+                broken: bool = False
+
+
+            def plan(parameters, roles):
+                words = SynthesizeParameters().model_dump(mode="json")
+                steps = [Step("say", "synthesize", words, language="en-us", weight=3.0)]
+                if roles.get("jingle"):
+                    options = {"broken": parameters.broken}
+                    steps.append(Step("tune", "tune", options, ("input:jingle",), optional=True))
+                reads = tuple(f"{step.name}/result" for step in steps)
+                return Plan((*steps, Step("join", "join", {}, reads)))
+
+
+            MONTAGE = Capability(
+                "montage", "A text spoken, and a jingle", MontageParameters,
+                (Role("source", "text"), Role("jingle", "audio", required=False)),
+                ("synthesize", "tune", "join"),
+                (Recipe("montage", "montage", "A text spoken, and a jingle"),),
+                plan=plan,
+            )
+        ''',
+        **dict(
+            zip(
+                ["audiomill/stages/tune/work.py", "audiomill/stages/join/work.py"],
+                _of_two_stages(_MONTAGE_STAGE),
+                strict=True,
+            )
+        ),
+        **dict(
+            zip(
+                ["audiomill/stages/tune/__init__.py", "audiomill/stages/join/__init__.py"],
+                _of_two_stages('"""The planted stage `{name}`."""\n'),
+                strict=True,
+            )
+        ),
+        **dict(zip(["assets/tunes.py", "assets/joins.py"], _of_two_stages(_MONTAGE_ASSET), strict=True)),
+    },
+    {
+        "audiomill/catalogue/capabilities.py": {
+            "from audiomill.catalogue.capability import Capability\n": (
+                "from audiomill.catalogue.montage import MONTAGE\n"
+            ),
+            "(TRANSCRIBE, SYNTHESIZE": ", MONTAGE",
+        },
+        "audiomill/catalogue/stages.py": {
+            '        Stage("synthesize", "text_to_speech", "speech"),\n': (
+                '        Stage("tune", None, "tunes"),\n        Stage("join", None, "joins"),\n'
+            ),
+        },
+        "audiomill/stages/__init__.py": {
+            "from audiomill.milling.stage import AnyStage\n": (
+                "from audiomill.stages.tune.work import Tune\nfrom audiomill.stages.join.work import Join\n"
+            ),
+            '    "synthesize": Synthesizing,\n': '    "tune": Tune,\n    "join": Join,\n',
+        },
+    },
+    "",
+)
+INNER_MONTAGE = """
+import json
+import uuid
+
+import pytest
+
+from assets.batch_products import partitions_name
+from assets.jobs import job_name
+from audiomill.catalogue.stages import STAGES
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.queries import get_batch
+from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.receipts import signing_key, verify
+from audiomill.storage.keys import upload_key
+from tests.fakes.recordings import pcm16, tone, wav
+from tests.pipeline import milling
+from tests.pipeline.conftest import *  # noqa: F403
+
+
+@pytest.fixture
+def given(store):
+    def put(data, name, kind):
+        key = upload_key(WORKSPACE, uuid.uuid4().hex)
+        store.put_bytes(key, data)
+        return InputObject(key, store.version(key), len(data), name, kind=kind)
+
+    text = put(b"Good morning to all of you.", "words.txt", "text")
+    return text, put(wav(pcm16(tone(1.0))), "jingle.wav", "audio")
+
+
+def work(mill):
+    # How the runs of all batches that can be formed ended, by stage.
+    with mill.database.session() as session:
+        batch_ids = form_batches(session, mill.settings)
+    ended = {}
+    for batch_id in batch_ids:
+        with mill.database.session() as session:
+            batch = get_batch(session, batch_id)
+        stage = STAGES[batch.stage]
+        mill.instance.add_dynamic_partitions(partitions_name(stage), [batch_id])
+        job = mill.definitions.resolve_job_def(job_name(stage, batch.resource_class))
+        run = job.execute_in_process(instance=mill.instance, partition_key=batch_id, raise_on_error=False)
+        ended[batch.stage] = run.success
+    return ended
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_job_of_it(database, store, settings, definitions, instance, given, broken):
+    mill = milling.Mill(database, store, settings, definitions, instance)
+    text, jingle = given
+    new = NewJob("montage", {"broken": broken}, text, "source", (("jingle", jingle),))
+    with database.session() as session:
+        (job_id,) = submit(
+            session, workspace_id=WORKSPACE, source="api", idempotency_key=uuid.uuid4().hex, jobs=[new],
+            settings=settings,
+        ).job_ids
+    assert work(mill) == {"synthesize": True, "tune": not broken}, "both branches; a batch of which nothing came fails"
+    assert mill.job(job_id).state == "running"
+    assert work(mill) == {"join": True}
+    files = mill.files(job_id)
+    assert set(files) == {"join.wav", "join.wav.receipt.json"}, "only what delivers"
+    key = signing_key(settings)
+    receipt = verify(files["join.wav.receipt.json"], files["join.wav"], {key.key_id: key.public_pem}).receipt
+    said = {step.name: step for step in receipt.steps}
+    assert list(said) == (["say", "join"] if broken else ["say", "tune", "join"])
+    assert receipt.left_out == (("tune",) if broken else ())
+    assert [warning["code"] for warning in mill.job(job_id).warnings] == (["out_of_tune"] if broken else [])
+    assert (said["say"].engine.name, said["join"].engine.name) == ("espeak-ng", "audiomill")
+    assert said["say"].options["rate_wpm"] == 175
+    assert [read.name for read in said["join"].reads] == [f"{name}/result" for name in list(said)[:-1]]
+    assert said["join"].reads[0].sha256 == said["say"].artifact_sha256
+    assert said["say"].checks
+    assert receipt.input.kind == "text"
+    assert said["say"].reads[0].sha256 == receipt.input.sha256
+"""
 INNER = """
 from tests.pipeline import milling
 from tests.pipeline.conftest import *  # noqa: F403
@@ -214,6 +415,8 @@ def files(tree: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("planting", "new", "shared", "lines"),
     [
+        # A file; and its two stages, a folder and an asset each.
+        pytest.param(MONTAGE, 1 + 2 * 3, 1 + 2, 1 + 2 * 2, id="plan"),
         pytest.param(CAPABILITY, 1, 1, 1, id="capability"),
         pytest.param(ENGINE, 1, 1, 1, id="engine"),
         # A folder of two files and an asset; its two lists, and a capability to order it by.
@@ -240,10 +443,11 @@ def test_planted_and_worked_off(copy: Checkout, planting: Planting, new: int, sh
             for name in changed
         )
         assert added == lines, "besides its import"
-        (copy.tree / "tests" / "pipeline" / "test_inner.py").write_text(INNER.format(orders=planting.orders))
+        text = INNER.format(orders=planting.orders) if planting.orders else INNER_MONTAGE
+        (copy.tree / "tests" / "pipeline" / "test_inner.py").write_text(text)
         inner = "tests/pipeline/test_inner.py::test_a_job_of_it"
         outcomes = copy.test([inner], seconds=200, until_one_fails=True)
-        assert [ended.kind for ended in outcomes.values()] == [PASSED], copy.said()
+        assert {ended.kind for ended in outcomes.values()} == {PASSED}, copy.said()
     finally:
         for name in files(copy.tree).keys() - before.keys():
             (copy.tree / name).unlink()

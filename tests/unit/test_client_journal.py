@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from audiomill.client.journal import Journal, fingerprint, journal_path
 from audiomill.client.submitting import send_and_order
@@ -15,6 +16,7 @@ class Service:
     def __init__(self) -> None:
         self.uploads: list[str] = []
         self.orders: dict[str, list[str]] = {}
+        self.inputs: list[list[dict[str, str]]] = []
         self.dies_after_order = self.dies_before_order = False
         self.refuses: dict[str, CustomerError] = {}
         self.forgotten: set[str] = set()
@@ -33,7 +35,9 @@ class Service:
             raise BadRequest("There is no recipe 'unknown'.", code="unknown_recipe")
         if any(given["upload_id"] in self.forgotten for given in inputs):
             raise CustomerError("no such upload", code="upload_not_found")
-        jobs = self.orders.setdefault(idempotency_key, [f"job_{given['upload_id']}" for given in inputs])
+        self.inputs.append(list(inputs))
+        jobs = [f"job_{given['upload_id']}" for given in inputs if "role" not in given]
+        jobs = self.orders.setdefault(idempotency_key, jobs)
         if self.dies_after_order:
             raise OperatorError("the answer was lost")
         return jobs
@@ -166,3 +170,47 @@ def test_fingerprint_changes_with_the_file(tmp_path):
     before = fingerprint(path)
     path.write_bytes(b"12")
     assert fingerprint(path) != before
+
+
+@pytest.mark.parametrize("moment", ["dies_before_order", "dies_after_order"])
+def test_further_inputs_make_one_job_with_the_file_whatever_happens(files, tmp_path, moment):
+    def once() -> list[str | None]:
+        with Journal(tmp_path / "j") as journal:
+            others = [("subtitles", files[1]), ("voice", files[2])]
+            ordered = send_and_order(service, files[:1], recipe="dub", parameters={}, journal=journal, others=others)
+        return [each.job_id for each in ordered]
+
+    service = Service()
+    setattr(service, moment, True)
+    with pytest.raises(OperatorError):
+        once()
+    setattr(service, moment, False)
+    assert once() == once() == service.jobs()
+    assert len(service.jobs()) == 1
+    assert len(service.uploads) == 3
+    roles = [[given.get("role") for given in inputs] for inputs in service.inputs]
+    assert all(each == [None, "subtitles", "voice"] for each in roles)
+
+
+def test_a_further_input_that_is_refused_orders_nothing(files, tmp_path):
+    service = Service()
+    service.refuses[files[1].name] = BadRequest("It is empty.", code="empty_file")
+    with Journal(tmp_path / "j") as journal, pytest.raises(BadRequest, match="It is empty"):
+        send_and_order(
+            service, files[:1], recipe="dub", parameters={}, journal=journal, others=[("subtitles", files[1])]
+        )
+    assert service.orders == {}
+
+
+def test_further_inputs_are_named_by_role_beside_one_file(files, capsys):
+    from audiomill.cli.submit import others_of
+
+    assert others_of([f"subtitles={files[1]}"], files[:1]) == [("subtitles", files[1])]
+    for pairs, named, said in (
+        (["subtitles"], files[:1], "is not role=PATH"),
+        (["subtitles=/nowhere"], files[:1], "is not role=PATH"),
+        ([f"subtitles={files[1]}"], files, "3 files were named"),
+    ):
+        with pytest.raises(typer.Exit):
+            others_of(pairs, named)
+        assert said in capsys.readouterr().err.replace("\n", " ")

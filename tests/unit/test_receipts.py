@@ -87,9 +87,20 @@ def test_what_is_signed_is_verified(key: SigningKey, tmp_path: Path) -> None:
         assert verified.receipt.engine.name == "pocketsphinx"
     document = json.loads(receipt)
     assert document.keys() == {"receipt", "key_id", "algorithm", "signature"}
-    assert document["receipt"]["schema"] == "audiomill.receipt/1"
+    assert document["receipt"]["schema"] == "audiomill.receipt/2"
     assert document["receipt"]["made_at"] == "2026-11-21T03:00:00.123Z"
     assert sign(verified.receipt, key) == receipt, "what was read signs to the same bytes"
+
+
+def test_a_receipt_of_the_first_form_still_verifies(key: SigningKey) -> None:
+    """As earlier releases wrote it: it names no steps."""
+    said = body().model_dump(mode="json") | {"schema": "audiomill.receipt/1"}
+    for name in ("steps", "left_out"):
+        del said[name]
+    signature = base64.b64encode(key.private.sign(rfc8785.dumps(said))).decode()
+    old = rfc8785.dumps({"algorithm": "Ed25519", "key_id": key.key_id, "receipt": said, "signature": signature})
+    verified = verify(old, OUTPUT, {key.key_id: key.public_pem}).receipt
+    assert (verified.schema_, verified.steps) == ("audiomill.receipt/1", ())
 
 
 def test_a_receipt_of_before_still_holds(key: SigningKey) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from audiomill.database.tables import Batch, Job, WorkItem
 from audiomill.errors import LeaseLost, LeaseRefused
 from audiomill.jobs.advance import revive
-from audiomill.jobs.batches.reads import Files, InputRef, Reader, read_by
+from audiomill.jobs.batches.reads import Files, InputRef, Reader, StepMade, read_by
 from audiomill.jobs.items import back_to_lane
 from audiomill.jobs.queries import BatchView, get_batch
 from audiomill.jobs.speeds import measure
@@ -29,7 +29,8 @@ class ClaimedItem:
 
     inputs: what the step reads, in the order in which it says so, without what was left out. recording_id, object_key,
     object_version, kind, filename, size_bytes, input_sha256 are the first one's (recording_id: None of a part); where
-    all was left out, those of the job's first input.
+    all was left out, those of the job's first input. sources: all inputs of the job. made_by, left_out: the steps that
+    it comes after, for its receipt.
     input_sha256 is known of texts, of parts, and of what was read before. parameters: the job's, for receipts; what the
     step goes by are its options. delivers: its files are outputs of the job.
     audio_seconds: estimated. crashes, interruptions: what it went through before (jobs/batches/recovery.py).
@@ -57,6 +58,9 @@ class ClaimedItem:
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[InputRef, ...] = ()
     delivers: bool = True
+    sources: tuple[InputRef, ...] = ()
+    made_by: tuple[StepMade, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,9 @@ def _claimed(item: WorkItem, job: Job, files: Files) -> ClaimedItem:
         options=item.options,
         inputs=files.read,
         delivers=item.delivers,
+        sources=files.sources,
+        made_by=files.made_by,
+        left_out=files.left_out,
     )
 
 

@@ -1,7 +1,7 @@
 """What the items of a batch read: files of their jobs' inputs, and parts that other steps made. Reading only."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,37 +47,65 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class StepMade:
+    """A step that is complete. `sha256`: of its result; `details`: as they were noted when it was made."""
+
+    step: str
+    stage: str
+    options: Mapping[str, Any]
+    sha256: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Files:
-    """What an item reads, without what an optional step did not make. `first`: of that, or of its job's inputs."""
+    """What an item reads, without what an optional step did not make. `first`: of that, or of its job's inputs.
+
+    sources: all inputs of its job, by their roles. made_by: the steps that it comes after, by whatever way; left_out:
+    those of them that failed.
+    """
 
     first: InputRef
     read: tuple[InputRef, ...]
+    sources: tuple[InputRef, ...]
+    made_by: tuple[StepMade, ...]
+    left_out: tuple[str, ...]
 
 
 def read_by(session: Session, readers: Sequence[Reader]) -> dict[str, Files]:
     """What each item reads, by its id."""
     inputs = _inputs(session, readers)
-    parts = _parts(session, readers)
+    steps = _steps(session, readers)
     found = {}
     for reader in readers:
+        before = steps.get((reader.job_id, reader.revision), {})
         refs: list[InputRef] = []
         for read in reader.reads:
             role = input_role(read)
             if role is None:
                 step, _, part = read.partition("/")
-                refs += [ref for ref in parts[reader.job_id, reader.revision, step] if ref.name == f"{step}/{part}"]
+                refs += [ref for ref in _parts(before.get(step)) if ref.name == f"{step}/{part}"]
             else:
                 files = inputs[reader.job_id][role]
                 refs += files if reads_all(read) else files[:1]
-        first = refs[0] if refs else next(ref for files in inputs[reader.job_id].values() for ref in files)
-        found[reader.item_id] = Files(first, tuple(refs))
+        sources = tuple(ref for files in inputs[reader.job_id].values() for ref in files)
+        after = _comes_after(reader.reads, before)
+        found[reader.item_id] = Files(
+            refs[0] if refs else sources[0],
+            tuple(refs),
+            sources,
+            tuple(_made(row) for row in after if row.Artifact is not None),
+            tuple(row.step for row in after if row.Artifact is None),
+        )
     return found
 
 
 def _inputs(session: Session, readers: Sequence[Reader]) -> dict[str, dict[str, list[InputRef]]]:
     """By job and role."""
     roles = {reader.job_id: {role.name: role for role in capability(reader.capability).roles} for reader in readers}
-    found: dict[str, dict[str, list[InputRef]]] = {job_id: defaultdict(list) for job_id in roles}
+    found: dict[str, dict[str, list[InputRef]]] = {
+        job_id: {name: [] for name in known} for job_id, known in roles.items()
+    }
     rows = session.execute(
         select(JobInput, Recording)
         .join(Recording, Recording.id == JobInput.recording_id)
@@ -100,33 +128,64 @@ def _inputs(session: Session, readers: Sequence[Reader]) -> dict[str, dict[str, 
     return found
 
 
-def _parts(session: Session, readers: Sequence[Reader]) -> dict[tuple[str, int, str], list[InputRef]]:
-    """By job, revision and step."""
-    found: dict[tuple[str, int, str], list[InputRef]] = defaultdict(list)
+def _steps(session: Session, readers: Sequence[Reader]) -> dict[tuple[str, int], dict[str, Any]]:
+    """By job and revision, where any reader reads a part: the rows of its ended steps by name, in the plan's order."""
+    found: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
     jobs = {
         (reader.job_id, reader.revision) for reader in readers if any(input_role(read) is None for read in reader.reads)
     }
     if not jobs:
         return found
     rows = session.execute(
-        select(WorkItem.job_id, WorkItem.revision, WorkItem.step, Artifact)
-        .join(Artifact, Artifact.key == WorkItem.artifact_key)
-        .where(tuple_(WorkItem.job_id, WorkItem.revision).in_(jobs), WorkItem.state == "complete")
+        select(
+            WorkItem.job_id,
+            WorkItem.revision,
+            WorkItem.step,
+            WorkItem.stage,
+            WorkItem.options,
+            WorkItem.reads,
+            Artifact,
+        )
+        .outerjoin(Artifact, (Artifact.key == WorkItem.artifact_key) & (WorkItem.state == "complete"))
+        .where(tuple_(WorkItem.job_id, WorkItem.revision).in_(jobs), WorkItem.state.in_(("complete", "failed")))
+        .order_by(WorkItem.id)
     )
-    for job_id, revision, step, artifact in rows:
-        for name, part in parts_of(artifact).items():
-            found[job_id, revision, step].append(
-                InputRef(
-                    f"{step}/{name}",
-                    part["object_key"],
-                    None,
-                    part["sha256"],
-                    str(part["media_type"]).partition("/")[0],
-                    part["object_key"].rpartition("/")[2],
-                    part["size_bytes"] or 0,
-                )
-            )
+    for row in rows:
+        found[row.job_id, row.revision][row.step] = row
     return found
+
+
+def _comes_after(reads: Sequence[str], steps: Mapping[str, Any]) -> list[Any]:
+    """The rows of the steps that are read, and of those that these read, and so on; in the order of the plan."""
+    wanted: set[str] = set()
+    ahead = [read.partition("/")[0] for read in reads if input_role(read) is None]
+    while ahead:
+        name = ahead.pop()
+        if name in steps and name not in wanted:
+            wanted.add(name)
+            ahead += [read.partition("/")[0] for read in steps[name].reads if input_role(read) is None]
+    return [row for name, row in steps.items() if name in wanted]
+
+
+def _made(row: Any) -> StepMade:  # noqa: ANN401 - a row
+    return StepMade(row.step, row.stage, row.options, row.Artifact.sha256, row.Artifact.details)
+
+
+def _parts(row: Any) -> list[InputRef]:  # noqa: ANN401 - as above; None: it did not end, or is not there
+    if row is None or row.Artifact is None:
+        return []
+    return [
+        InputRef(
+            f"{row.step}/{name}",
+            part["object_key"],
+            None,
+            part["sha256"],
+            str(part["media_type"]).partition("/")[0],
+            part["object_key"].rpartition("/")[2],
+            part["size_bytes"] or 0,
+        )
+        for name, part in parts_of(row.Artifact).items()
+    ]
 
 
 def parts_of(artifact: Artifact) -> dict[str, dict[str, Any]]:

@@ -13,8 +13,8 @@ from audiomill.audio.audio import Audio
 from audiomill.errors import StorageUnavailable
 from audiomill.scratch import SCRATCH_UNAVAILABLE, nameless_file
 
-IN_MEMORY_BYTES = 64 * 1024**2
-"""Sound above this goes to a file: 17 minutes of 16 kHz mono."""
+IN_MEMORY_BYTES = 16 * 1024**2
+"""Sound above this goes to a file: four minutes of 16 kHz mono."""
 
 
 class Spool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiomill.audio import Audio
+from audiomill.audio.blocks import let_go
 
 SAMPLE_RATE_HZ = 16_000
 """The rate of silero's model and of every recogniser here."""
@@ -76,6 +77,7 @@ def speech_spans(
         heard = _with_lead_in(samples, start, end)
         before = len(heard) - (end - start)
         found = get_speech_timestamps(heard, options)
+        let_go(samples[start:end])
         spans = [
             Span(start + max(0, int(one["start"]) - before), start + int(one["end"]) - before)
             for one in found

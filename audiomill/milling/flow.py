@@ -17,7 +17,7 @@ from audiomill.errors import CustomerError, EngineProcessDied, EngineProcessKill
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.batches.recovery import ENGINE_CRASHED
 from audiomill.milling.calling import Calls, Outcome
-from audiomill.milling.in_work import InWork
+from audiomill.milling.in_work import InWork, UnitInWork
 from audiomill.milling.packing import Ready
 from audiomill.milling.stage import AnyStage, Unit
 from audiomill.milling.steps import Steps
@@ -119,8 +119,11 @@ class Flow:
                 return
             work = min(works, key=lambda each: each.left_seconds)
             assert work.source is not None  # noqa: S101 - it may be asked
+            assert work.opened is not None  # noqa: S101
             work.asking = True
-            self._step(self._open, partial(self._steps.units_of, work.source), partial(self._asked, work))
+            self._step(
+                self._open, partial(self._steps.units_of, work, work.opened, work.source), partial(self._asked, work)
+            )
 
     def _longest(self) -> float:
         """Seconds of the longest sound that anything is done with now: what may take its time."""
@@ -162,7 +165,7 @@ class Flow:
         self._finish_if_done(work)
 
     def _called(self, outcomes: Sequence[Outcome]) -> None:
-        results: dict[InWork, list[tuple[int, Any]]] = {}
+        results: dict[InWork, list[tuple[UnitInWork, Any]]] = {}
         for outcome in outcomes:
             work = outcome.unit.work
             work.waiting -= 1
@@ -177,7 +180,7 @@ class Flow:
                 self._fail(work, outcome.result)
             else:
                 work.unit_done(outcome.unit.index, outcome.unit.unit.seconds)
-                results.setdefault(work, []).append((outcome.unit.index, outcome.result))
+                results.setdefault(work, []).append((outcome.unit, outcome.result))
         for work, found in results.items():
             if not work.ended:
                 self._gather(work, found)
@@ -202,7 +205,7 @@ class Flow:
             failure.__cause__ = error
             self._fail(work, failure)
 
-    def _gather(self, work: InWork, results: list[tuple[int, Any]]) -> None:
+    def _gather(self, work: InWork, results: list[tuple[UnitInWork, Any]]) -> None:
         last = work.is_done
         work.keeping += 1
         work.finishing = last

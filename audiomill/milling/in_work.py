@@ -46,15 +46,17 @@ class InWork:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def took(self, units: list[Unit[Any]], *, drained: bool) -> list["UnitInWork"]:
-        """Note units that were asked for."""
+        """Note units that were asked for. Gives those whose results are not there already."""
         numbered = [UnitInWork(self, self.asked + place, unit) for place, unit in enumerate(units)]
+        wanted = [each for each in numbered if each.index not in self.kept]
         self.asked += len(units)
-        self.waiting += len(units)
+        self.waiting += len(wanted)
+        self._done_seconds += sum(each.unit.seconds for each in numbered if each.index in self.kept)
         self._asked_seconds += sum(unit.seconds for unit in units)
         self._first = bool(units) and units[-1].first
         if drained:
             self.source = None
-        return numbered
+        return wanted
 
     @property
     def may_be_asked(self) -> bool:

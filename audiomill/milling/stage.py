@@ -1,11 +1,11 @@
 """What a stage must know how to do, and what it and the stream hand each other: an item at hand, its units, its end.
 
 A stage whose items are one unit each writes `open`, `run` and `finish`. One that cuts them writes `units` too, and
-`gather` where a result is too much to be held until its item ends.
+`gather` where a result is too much to be held until its item ends; `recall` and `keep` where a unit is worth keeping.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar, cast
@@ -56,12 +56,15 @@ class Unit(Generic[Payload]):
     seconds: of sound, in or expected out: what packing counts.
     group: units of equal groups, of whatever items, may share a call of the engine (the same parameters).
     first: the units after it depend on its result: they are asked for when it is gathered.
+    key: names its result by all that it depends on, where that is worth keeping: whoever works on the item again, after
+        a run that ended early, finds it.
     """
 
     payload: Payload
     seconds: float
     group: Hashable = None
     first: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ class StageWork(ABC, Generic[Material, Payload, Result, Kept]):
         index: the unit's place. Results come in any order.
         """
         return cast("Kept", result)
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Result]:  # noqa: ARG002 - for those that give keys
+        """Results of units that were kept, by key; all of them in one look."""
+        return {}
+
+    def keep(self, opened: Opened[Material], results: Mapping[str, Result]) -> None:
+        """Keep results of units by their keys, so that `recall` finds them."""
 
     @abstractmethod
     def finish(self, engine: Engine, opened: Opened[Material], kept: Sequence[Kept], seconds: float) -> Finished:

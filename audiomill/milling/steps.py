@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from audiomill.engines.protocol import Engine
-from audiomill.milling.in_work import InWork
+from audiomill.milling.in_work import InWork, UnitInWork
 from audiomill.milling.pictures import Pictures
 from audiomill.milling.stage import AnyStage, Opened, Unit
 from audiomill.milling.writer import BatchWriter
@@ -34,10 +34,20 @@ class Steps:
         """An item at hand, where its units come from, the first of them, and whether there are no more."""
         opened = self._stage.open(work.item, work.attempt, work.folder)
         source: Iterator[Unit[Any]] = iter(()) if opened.known else iter(self._stage.units(opened))
-        return opened, source, *self.units_of(source)
+        return opened, source, *self.units_of(work, opened, source)
 
-    def units_of(self, source: Iterator[Unit[Any]]) -> tuple[list[Unit[Any]], bool]:
-        """The next units, and whether there are no more."""
+    def units_of(self, work: InWork, opened: Opened[Any], source: Iterator[Unit[Any]]) -> tuple[list[Unit[Any]], bool]:
+        """The next units, and whether there are no more. What is known of earlier work is gathered at once."""
+        units, drained = self._next(source)
+        keys = {unit.key for unit in units if unit.key is not None}
+        known = self._stage.recall(keys) if keys else {}
+        with work.gathering:
+            for place, unit in enumerate(units, start=work.asked):
+                if unit.key is not None and unit.key in known:
+                    work.kept[place] = self._stage.gather(opened, place, known[unit.key])
+        return units, drained
+
+    def _next(self, source: Iterator[Unit[Any]]) -> tuple[list[Unit[Any]], bool]:
         units: list[Unit[Any]] = []
         seconds = 0.0
         for unit in source:
@@ -48,13 +58,16 @@ class Steps:
                 return units, False
         return units, True
 
-    def gather(self, work: InWork, results: Sequence[tuple[int, Any]], *, last: bool) -> None:
+    def gather(self, work: InWork, results: Sequence[tuple[UnitInWork, Any]], *, last: bool) -> None:
         """Keep results of an item's units; with the last ones it is finished, and complete."""
         assert work.opened is not None  # noqa: S101 - it has units
         with work.gathering:
-            for index, result in results:
-                work.kept[index] = self._stage.gather(work.opened, index, result)
+            for unit, result in results:
+                work.kept[unit.index] = self._stage.gather(work.opened, unit.index, result)
         if not last:
+            # With the last unit the item's own result is stored, and no unit is looked for any more.
+            if found := {unit.unit.key: result for unit, result in results if unit.unit.key is not None}:
+                self._stage.keep(work.opened, found)
             self._writer.progress(work.item.id, work.share)
             return
         kept = [work.kept[index] for index in range(work.asked)]

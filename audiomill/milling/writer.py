@@ -22,7 +22,8 @@ from audiomill.database.tables import Artifact
 from audiomill.engines.registry import core_budget
 from audiomill.errors import CustomerError, DatabaseUnavailable, LeaseLost, OperatorError
 from audiomill.faults import told, told_with_causes
-from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches import kept_units, leases, recovery, working
+from audiomill.jobs.batches.kept_units import UnitRecord
 from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.batches.workers import CallNotes, end_this_process
 from audiomill.jobs.batches.working import ItemResult
@@ -121,6 +122,14 @@ class BatchWriter:
     def find_artifact(self, key: str) -> Artifact | None:
         """An earlier result of the same making."""
         return self._write(lambda session: working.find_artifact(session, key))
+
+    def find_units(self, keys: Collection[str]) -> dict[str, str]:
+        """Where results of units lie that were kept, by key."""
+        return self._write(lambda session: kept_units.find_units(session, keys))
+
+    def keep_units(self, workspace_id: str, records: Sequence[UnitRecord]) -> None:
+        """Note results of units."""
+        self._write(lambda session: kept_units.keep_units(session, self._claim, workspace_id, records))
 
     def complete(self, item_id: str, job_id: str, result: ItemResult) -> None:
         """End an item well."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audiomill.engines.protocol import Progress, Usage
-from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied
+from audiomill.errors import AudiomillError, BadInput, EngineFailed, EngineProcessDied, StorageUnavailable
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.milling.stage import Finished, Opened, Unit
 from tests.unit.test_stream import Book, Engine, Stage, go
@@ -229,3 +229,60 @@ def test_the_engines_time_is_shared_by_units(tmp_path: Path) -> None:
     stage = Cutting({"a": 6, "b": 2}, run=run)
     go(stage, Book(), "a", "b", engine=Engine(Usage(8, 3600, 1)), scratch=tmp_path)
     assert stage.times["a"] == pytest.approx(3 * stage.times["b"], rel=0.01)
+
+
+class Remembering(Cutting):
+    """Units have keys, and their results lie in `shelf`."""
+
+    def __init__(self, counts: dict[str, int], shelf: dict[str, Any], **does: Any) -> None:
+        super().__init__(counts, **does)
+        self.shelf = shelf
+        self.looks: list[int] = []
+
+    def units(self, opened: Opened[str]) -> Iterator[Unit[Any]]:
+        for unit in super().units(opened):
+            yield Unit(unit.payload, unit.seconds, unit.group, unit.first, key=said(*unit.payload))
+
+    def recall(self, keys: Collection[str]) -> dict[str, Any]:
+        self.looks.append(len(keys))
+        return {key: self.shelf[key] for key in keys if key in self.shelf}
+
+    def keep(self, opened: Opened[str], results: Mapping[str, Any]) -> None:
+        self.shelf.update(results)
+
+
+def test_a_retry_costs_what_is_left(tmp_path: Path) -> None:
+    shelf: dict[str, Any] = {}
+    counts = {"a": 20}
+
+    def away(units: list[tuple[str, int]], progress: Progress) -> list[Any]:
+        if ("a", 12) in units:
+            time.sleep(0.1)
+            raise StorageUnavailable("Away.")
+        return speak(units, progress)
+
+    usage = Usage(1, 3600, 1)
+    with pytest.raises(StorageUnavailable):
+        go(Remembering(counts, shelf, run=away), Book(), "a", usage=usage, scratch=tmp_path)
+    assert set(shelf) >= {said("a", number) for number in range(11)}
+    again = Remembering(counts, shelf, run=speak)
+    book = Book()
+    go(again, book, "a", usage=usage, scratch=tmp_path)
+    assert again.heard == expected(counts)
+    assert sum(map(len, again.groups)) <= 9
+    assert len(again.looks) < 20, "looked up together"
+    assert all(share > 0.5 for _, share in book.shares), "what was done before counts"
+
+
+def test_what_is_wholly_known_ends_without_the_engine(tmp_path: Path) -> None:
+    shelf = {said(name, number): said(name, number) for name in "ab" for number in range(3)}
+    stage = Remembering({"a": 3, "b": 3}, shelf, run=speak)
+    stage.first = {"b"}
+    go(stage, Book(), "a", "b", scratch=tmp_path)
+    assert (stage.heard, stage.groups) == (expected({"a": 3, "b": 3}), [])
+
+
+def test_units_of_an_item_that_ends_are_not_kept(tmp_path: Path) -> None:
+    shelf: dict[str, Any] = {}
+    go(Remembering({"a": 3}, shelf, run=speak), Book(), "a", usage=Usage(8, 3600, 1), scratch=tmp_path)
+    assert shelf == {}

@@ -87,8 +87,10 @@ class Espeak:
 
     @property
     def usage(self) -> Usage:
-        """One call at a time: the library is one global state. A second call waits while the first encodes."""
-        return Usage(group_items=16, group_seconds=600, parallel_calls=1)
+        """One call at a time: the library is one global state. Many short texts, or a piece or two of a long one: the
+        speech of a call is in memory until it is gathered.
+        """
+        return Usage(group_items=16, group_seconds=120, parallel_calls=1)
 
     def close(self) -> None:
         """Nothing is kept."""

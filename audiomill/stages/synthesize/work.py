@@ -1,13 +1,14 @@
 """The stage `synthesize`: texts in, speech out. Its own part only; the stream is milling/stream.py."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from audiomill.audio import Audio
 from audiomill.audio.decode import decode
-from audiomill.audio.encode import encode_file, rounded
+from audiomill.audio.encode import encode, encode_file, from_wav, rounded
 from audiomill.audio.pieces import Pieces
 from audiomill.catalogue.speaking import least_seconds, speech_too_long
 from audiomill.catalogue.synthesize import SynthesizeParameters
@@ -18,7 +19,7 @@ from audiomill.errors import AudiomillError, BadInput
 from audiomill.jobs.batches.lanes import estimated_seconds
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.inputs import check_text
-from audiomill.milling.bench import Bench
+from audiomill.milling.bench import Bench, unit_key
 from audiomill.milling.delivery import Made, deliver, making_key
 from audiomill.milling.fetching import fetch_input, read_text
 from audiomill.milling.stage import Finished, Opened, StageWork, Unit
@@ -90,8 +91,15 @@ class Synthesizing(StageWork[Text, str, Speech | Silent, Spoken | Silent]):
     def units(self, opened: Opened[Text]) -> Iterator[Unit[str]]:
         """The text in pieces."""
         group = opened.material.params.model_copy(update={"formats": ("wav",)})
+        worth = len(opened.material.text) > self._engine.longest_text
         for _, piece in chunks(opened.material.text, self._engine.longest_text):
-            yield Unit(piece, _seconds(opened.item, piece), group)
+            key = self._key(opened.item, piece) if worth else None
+            yield Unit(piece, _seconds(opened.item, piece), group, key=key)
+
+    def _key(self, item: ClaimedItem, piece: str) -> str:
+        """Of a piece, in whatever text: an edited text costs what changed."""
+        sha256 = hashlib.sha256(piece.encode()).hexdigest()
+        return unit_key(making_key(item.workspace_id, item.stage, self._engine.identity, sha256, item.options))
 
     def run(
         self, engine: Engine, units: Sequence[Unit[str]], progress: Progress
@@ -114,6 +122,15 @@ class Synthesizing(StageWork[Text, str, Speech | Silent, Spoken | Silent]):
         if pieces.seconds > longest:
             raise speech_too_long(longest)
         return Spoken(result.audio.seconds, max((word.end_seconds for word in result.words), default=0.0))
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Speech | Silent]:
+        """Pieces of a text that a run before did not bring to its end. Of their words nothing is known."""
+        return {key: Speech(from_wav(data)) for key, data in self._bench.units(keys).items()}
+
+    def keep(self, opened: Opened[Text], results: Mapping[str, Speech | Silent]) -> None:
+        """As 16-bit wav, which is what becomes of them."""
+        found = {key: encode(one.audio, "wav").data for key, one in results.items() if isinstance(one, Speech)}
+        self._bench.keep_units(opened.item, found, ".wav")
 
     def finish(self, engine: Engine, opened: Opened[Text], kept: Sequence[Spoken | Silent], seconds: float) -> Finished:
         """Join, judge, encode, store. Raises QualityRejected, BadInput where no piece could be spoken."""

@@ -1,12 +1,13 @@
 """The stage `transcribe`: recordings in, transcripts out. Its own part only; the stream is milling/stream.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import cast
 
 from audiomill.audio import Audio
+from audiomill.audio.blocks import let_go
 from audiomill.audio.decode import decode
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.protocol import Engine, Progress
@@ -14,7 +15,7 @@ from audiomill.engines.speech_to_text.protocol import Detected, SpeechToText
 from audiomill.engines.speech_to_text.recordings import cut, joined
 from audiomill.errors import AudiomillError
 from audiomill.jobs.batches.leases import ClaimedItem
-from audiomill.milling.bench import Bench
+from audiomill.milling.bench import Bench, unit_key
 from audiomill.milling.delivery import Made, deliver, making_key
 from audiomill.milling.fetching import fetch_input
 from audiomill.milling.stage import Finished, Opened, StageWork, Unit
@@ -41,15 +42,19 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class Utterance:
-    """A piece of a recording. to_detect: its language is wanted, and no text."""
+    """A piece of a recording. to_detect: its language is wanted, and no text. keyed: its transcript is kept."""
 
     audio: Audio
     params: TranscribeParameters
     to_detect: bool = False
+    keyed: bool = False
 
 
 Heard = Transcript | Detected
 """Of one utterance."""
+
+WORTH_KEEPING_SECONDS = 60.0
+"""Of a recording. What is shorter is heard again sooner than its utterances are stored, each by itself."""
 
 
 class Transcribing(StageWork[Recording, Utterance, Heard, Heard]):
@@ -105,7 +110,9 @@ class Transcribing(StageWork[Recording, Utterance, Heard, Heard]):
         for span in chain([first], spans):
             recording.starts.append(span.start / recording.audio.sample_rate_hz)
             piece = cut(recording.audio, span)
-            yield Unit(Utterance(piece, params), piece.seconds, params)
+            worth = opened.seconds >= WORTH_KEEPING_SECONDS
+            key = unit_key(opened.artifact_key, span.start, span.end, params.language) if worth else None
+            yield Unit(Utterance(piece, params, keyed=worth), piece.seconds, params, key=key)
 
     def run(self, engine: Engine, units: Sequence[Unit[Utterance]], progress: Progress) -> list[Heard | AudiomillError]:
         """One call. All utterances have the same parameters."""
@@ -113,13 +120,28 @@ class Transcribing(StageWork[Recording, Utterance, Heard, Heard]):
         audios = [unit.payload.audio for unit in units]
         if first.to_detect:
             return [*recogniser.detect(audios)]
-        return [*recogniser.transcribe(audios, first.params, progress)]
+        results = recogniser.transcribe(audios, first.params, progress)
+        for audio in audios:
+            let_go(audio.samples)
+        return [
+            _as_kept(result) if unit.payload.keyed and isinstance(result, Transcript) else result
+            for unit, result in zip(units, results, strict=True)
+        ]
 
     def gather(self, opened: Opened[Recording], index: int, result: Heard) -> Heard:  # noqa: ARG002 - the protocol's
         """A transcript is small; a language is what the other units wait for."""
         if isinstance(result, Detected):
             opened.material.heard = result
         return result
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Heard]:
+        """Transcripts of utterances of a recording that a run before did not bring to its end."""
+        return {key: parse_json(data) for key, data in self._bench.units(keys).items()}
+
+    def keep(self, opened: Opened[Recording], results: Mapping[str, Heard]) -> None:
+        """As JSON."""
+        found = {key: render(one, "json") for key, one in results.items() if isinstance(one, Transcript)}
+        self._bench.keep_units(opened.item, found, ".json")
 
     def finish(self, engine: Engine, opened: Opened[Recording], kept: Sequence[Heard], seconds: float) -> Finished:
         """Join, judge, render, store. Raises QualityRejected."""
@@ -149,3 +171,8 @@ class Transcribing(StageWork[Recording, Utterance, Heard, Heard]):
         )
         delivered = deliver(self._bench.store, self._bench.key, identity, opened, made, seconds)
         return Finished(delivered, audio)
+
+
+def _as_kept(transcript: Transcript) -> Transcript:
+    """As it is recalled: times in milliseconds. So an item comes to the same, whatever of it was kept."""
+    return parse_json(render(transcript, "json"))

@@ -125,6 +125,7 @@ def test_units_are_asked_for_as_they_are_taken(tmp_path: Path) -> None:
     stage = Cutting({"book": 500})
 
     def run(units: list[tuple[str, int]], progress: Progress) -> list[Any]:
+        time.sleep(0.005)
         ahead.append(len(stage.asked) - units[0][1])
         return speak(units, progress)
 

@@ -11,6 +11,9 @@ TORCH_BIN := $(CURDIR)/$(TORCH_VENV)/bin
 FILES ?=
 RECIPE ?= transcribe
 KEEP ?=
+# name=value pairs beyond what the recipe sets, and role=PATH of further inputs of the one file; split at blanks.
+SET ?=
+INPUTS ?=
 # Of `make test`: more arguments for pytest. Of `make guards`: more for it, such as --only recovery.
 ARGS ?=
 
@@ -56,7 +59,8 @@ $(TORCH_VENV)/.installed: constraints.txt pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/audiomill demo --recipe $(RECIPE) $(if $(filter-out 0 no,$(KEEP)),--keep) $(FILES)
+	$(BIN)/audiomill demo --recipe $(RECIPE) $(if $(filter-out 0 no,$(KEEP)),--keep) \
+	  $(foreach one,$(SET),--set $(one)) $(foreach one,$(INPUTS),--input $(one)) $(FILES)
 
 up: $(VENV)/.installed
 	$(BIN)/audiomill up

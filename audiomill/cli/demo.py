@@ -3,12 +3,13 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audiomill.cli.submit import others_of, parameters_of
 from audiomill.cli.up import WATCH_SECONDS, stop_requests
 from audiomill.console import err, fail, out, printable, show_table
 from audiomill.data_dir import running_platform
@@ -30,6 +31,15 @@ EMBEDDED_NOTE = (
 
 
 @dataclass(frozen=True)
+class _Order:
+    """What is ordered for each file. others: further inputs of the one file's job, each in a role."""
+
+    recipe: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    others: Sequence[tuple[str, Path]] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one file. `problem` is None when all of it is there and every receipt holds."""
 
@@ -48,6 +58,10 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the results go.")] = Path("demo-output"),
     text: Annotated[str, typer.Option("--text", help="What to speak when no files are given.")] = TEXT,
+    param: Annotated[list[str] | None, typer.Option("--set", help="name=value, beyond what the recipe sets.")] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--input", help="role=PATH: a further input of the one file's job.")
+    ] = None,
 ) -> None:
     """Start the platform, run files through it, fetch and verify the results, stop the platform.
 
@@ -58,8 +72,9 @@ def demo(
     from audiomill.platform.lifecycle import Platform  # noqa: PLC0415 - SQLAlchemy: not for --help
 
     paths = files_of(files) if files else []
+    order = _Order(recipe, parameters_of(param or []), others_of(given or [], paths))
     if running_platform(get_settings().data_dir) is not None:
-        _beside(paths, recipe, output, text)
+        _beside(paths, order, output, text)
         return
     settings = _own_settings()
     note = _weights_note(settings)
@@ -71,7 +86,7 @@ def demo(
             platform.start()
             platform.wait_ready(asked.is_set)
             if not asked.is_set():
-                outcomes = _run(settings, paths, recipe, output, text)
+                outcomes = _run(settings, paths, order, output, text)
                 _show(outcomes, note)
             if keep and not asked.is_set():
                 out.print(f"Dagster   {login_url(settings)}")
@@ -89,14 +104,14 @@ def demo(
         raise typer.Exit(1)
 
 
-def _beside(paths: list[Path], recipe: str, output: Path, text: str) -> None:
+def _beside(paths: list[Path], order: _Order, output: Path, text: str) -> None:
     """The demo on the platform that runs: nothing is started, so nothing is stopped."""
     from audiomill.platform.installation import current_settings, place  # noqa: PLC0415 - as above
 
     err.print(f"A platform runs already: the demo uses it. {place()}", markup=False)
     settings = current_settings()
     _wait_until_ready(settings)
-    outcomes = _run(settings, paths, recipe, output, text)
+    outcomes = _run(settings, paths, order, output, text)
     _show(outcomes, None)
     if any(outcome.problem for outcome in outcomes):
         raise typer.Exit(1)
@@ -143,24 +158,24 @@ def _weights_note(settings: Settings) -> str | None:
     return EMBEDDED_NOTE
 
 
-def _run(settings: Settings, paths: list[Path], recipe: str, output: Path, text: str) -> list[Outcome]:
+def _run(settings: Settings, paths: list[Path], order: _Order, output: Path, text: str) -> list[Outcome]:
     from audiomill.client.api import ApiClient  # noqa: PLC0415 - as above
 
     with ApiClient(settings.api_url, _new_key(settings)) as client:
         if paths:
-            return _process(client, settings, paths, recipe, {}, output)
+            return _process(client, settings, paths, order, output)
         # Not in the output folder: there a folder of that name will hold what becomes of it.
         spoken_file = settings.data_dir / "demo" / "spoken.txt"
         spoken_file.parent.mkdir(parents=True, exist_ok=True)
         spoken_file.write_text(text + "\n")
         err.print(f"Speaking a text of {len(text.split())} words …")
-        spoken = _process(client, settings, [spoken_file], "synthesize", {}, output)
+        spoken = _process(client, settings, [spoken_file], _Order("synthesize"), output)
         speech = spoken[0].folder / "speech.wav"
         if spoken[0].problem is not None:
             return spoken
         err.print("Transcribing what was spoken …")
         # Named: what the embedded recogniser understands of a synthetic voice could be any language.
-        heard = _process(client, settings, [speech], "transcribe", {"language": "en"}, output)
+        heard = _process(client, settings, [speech], _Order("transcribe", {"language": "en"}), output)
         transcript = heard[0].folder / "transcript.txt"
         if heard[0].problem is None and transcript.exists():
             show_table(("spoken", "heard"), [(text, " ".join(transcript.read_text().split()))])
@@ -171,8 +186,7 @@ def _process(
     client: "ApiClient",
     settings: Settings,
     paths: Sequence[Path],
-    recipe: str,
-    parameters: dict[str, Any],
+    order: _Order,
     output: Path,
 ) -> list[Outcome]:
     """Order, follow, fetch and verify."""
@@ -183,9 +197,11 @@ def _process(
     place = settings.data_dir / "submissions" / f"demo-{os.getpid()}.jsonl"
     place.unlink(missing_ok=True)
     # Where nobody watches a terminal there are no bars, and this takes its time.
-    err.print(f"Sending {len(paths)} file{'s' if len(paths) != 1 else ''} for the recipe {recipe} …")
+    err.print(f"Sending {len(paths)} file{'s' if len(paths) != 1 else ''} for the recipe {order.recipe} …")
     with Journal(place) as journal:
-        ordered = send_and_order(client, paths, recipe=recipe, parameters=parameters, journal=journal)
+        ordered = send_and_order(
+            client, paths, recipe=order.recipe, parameters=order.parameters, journal=journal, others=order.others
+        )
     place.unlink()
     follow_all(client, [(each.path.name, each.job_id) for each in ordered if each.job_id is not None])
     outcomes = []

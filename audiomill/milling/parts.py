@@ -143,9 +143,10 @@ class PartsWork(StageWork[Hand[Own], Payload, Result, Kept]):
         require(result.checks)
         told = opened.folder / "checks.json"
         told.write_bytes(_written(result.checks))
+        first = next(iter(result.parts.values()))
         made = Made(
-            artifact=told,
-            artifact_suffix=told.suffix,
+            artifact=first,
+            artifact_suffix=first.suffix,
             parts={**result.parts, CHECKS: told},
             files=result.delivered if opened.item.delivers else {},
             checks=result.checks,

@@ -164,6 +164,7 @@ def test_a_machine_that_went_down_and_another_process_prove_nothing(config: Sett
 def test_a_stopped_process_is_not_dead_and_is_ended(config: Settings) -> None:
     with at_work(config.data_dir) as (process, worker):
         process.send_signal(signal.SIGSTOP)
+        stopped(process.pid)
         assert fate_of(config, "run", worker) == Fate()
         known = RunProcess.parse(worker)
         assert known is not None
@@ -178,6 +179,14 @@ def test_a_process_is_asked_then_killed(config: Settings, how: tuple[str, ...], 
         assert known is not None
         end([known], grace_seconds=1)
         assert process.wait(10) == -ended_by
+
+
+def stopped(pid: int) -> None:
+    """Wait for it: a signal that comes before the process stops is still acted upon."""
+    deadline = time.monotonic() + 20
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline, "it does not stop"
+        time.sleep(0.01)
 
 
 def gone(process: psutil.Process) -> bool:

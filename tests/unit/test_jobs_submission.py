@@ -1,7 +1,9 @@
 """Ordering: once per idempotency key, engines chosen and frozen, refusals that name what is missing."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -199,9 +201,34 @@ def test_checking_raises_what_ordering_would_tells_a_repeat_and_writes_nothing(
 def test_no_parameter_is_without_a_bound() -> None:
     for each in CAPABILITIES.values():
         schema = each.parameters.model_json_schema()
-        for name, field in schema["properties"].items():
-            for kind in field.get("anyOf", [field]):
-                bounded = {"string": "maxLength", "array": "maxItems", "integer": "maximum", "number": "maximum"}
-                if "enum" in kind or "const" in kind or kind["type"] in {"null", "boolean"}:
-                    continue
-                assert bounded[kind["type"]] in kind, f"{each.name}.{name}"
+        assert list(_unbounded(schema, schema.get("$defs", {}), each.name)) == []
+
+
+BOUNDS = {
+    "string": "maxLength",
+    "array": "maxItems",
+    "integer": "maximum",
+    "number": "maximum",
+    "object": "maxProperties",
+}
+
+
+def _unbounded(kind: dict[str, Any], named: dict[str, Any], where: str) -> Iterator[str]:
+    """Where in a JSON schema something may be as large as one likes."""
+    fixed = kind.get("additionalProperties") is False or {"enum", "const"} & kind.keys()
+    if (name := kind.get("type")) in BOUNDS and not fixed and BOUNDS[name] not in kind:
+        yield where
+    for inner, place in _inside(kind, named):
+        yield from _unbounded(inner, named, f"{where}{place}")
+
+
+def _inside(kind: dict[str, Any], named: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    if "$ref" in kind:
+        yield named[kind["$ref"].rpartition("/")[2]], ""
+    yield from ((one, "") for one in kind.get("anyOf", []))
+    yield from ((field, f".{name}") for name, field in kind.get("properties", {}).items())
+    if "items" in kind:
+        yield kind["items"], ": an item"
+    if kind.get("type") == "object" and kind.get("additionalProperties") is not False:
+        yield {"type": "string", **kind.get("propertyNames", {})}, ": a name"
+        yield kind.get("additionalProperties", {"type": "string"}), ": a value"

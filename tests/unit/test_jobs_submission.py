@@ -165,6 +165,8 @@ def test_each_job_shows_the_name_that_its_own_order_gave_the_object(database: Da
         with database.session() as session:
             shown.append(get_job(session, "acme", job_id).filename)
     assert shown == ["greeting.txt", "farewell.txt"]
+    given = claim_next(database, settings, "synthesize").items
+    assert sorted(item.filename for item in given) == ["farewell.txt", "greeting.txt"]
 
 
 def test_an_object_ordered_as_sound_and_as_text_is_to_each_job_what_its_order_says(

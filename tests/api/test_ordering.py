@@ -43,6 +43,17 @@ def test_a_refused_order_keeps_no_text(client: httpx.Client, settings: Settings,
     assert texts(settings) == before
 
 
+def test_a_refused_order_with_an_upload_keeps_no_text(client: httpx.Client, settings: Settings) -> None:
+    upload = announce(client, content_type="text/plain")
+    assert client.put(upload["url"], content=b"sound", headers=upload["headers"]).status_code == 204
+    before = texts(settings)
+    inputs = [{"text": "Kept beside an upload?"}, {"upload_id": upload["id"]}]
+    body = {"recipe": "synthesize", "inputs": inputs, "parameters": {"pitch": 500}}
+    assert client.post("/v1/jobs", json=body).status_code == 422
+    assert texts(settings) == before
+    assert client.post("/v1/jobs", json={**body, "parameters": {}}).status_code == 201
+
+
 def test_an_order_under_a_key_of_another_keeps_no_text(client: httpx.Client, settings: Settings) -> None:
     def order(text: str) -> httpx.Response:
         body = {"recipe": "synthesize", "inputs": [{"text": text}]}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audiomill.audio import Audio
@@ -59,12 +59,24 @@ def test_without_anything_heard_the_subtitles_alone_are_enough():
     assert lines.source_language == "und"
 
 
-@given(st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 900)), min_size=1, max_size=30))
-def test_no_word_is_lost_and_each_goes_to_a_nearest_line(times):
+OVERLAPPING = (
+    b"1\n00:00:01,000 --> 00:00:06,000\nA.\n\n2\n00:00:02,000 --> 00:00:02,100\nB.\n\n"
+    b"3\n00:00:07,000 --> 00:00:08,000\nC.\n"
+)
+
+
+@example([(2266, 468), (2266, 0)], SPANISH)  # the second begins with the first and has its middle before it
+@example([(2050, 0), (5700, 0)], OVERLAPPING)  # the last is nearer to the third than to the second, but in the first
+@given(
+    st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 900)), min_size=1, max_size=30),
+    st.sampled_from([SPANISH, OVERLAPPING]),
+)
+def test_no_word_is_lost_and_each_goes_to_a_nearest_line(times, subtitles):
     words = [
         Segment(str(number), start / 1000, (start + length) / 1000) for number, (start, length) in enumerate(times)
     ]
-    lines = made(Given(heard=Transcript(tuple(words), "en", None, 10.0), target=read_subtitles(SPANISH))).lines.lines
+    given_ = Given(heard=Transcript(tuple(words), "en", None, 10.0), target=read_subtitles(subtitles))
+    lines = made(given_).lines.lines
     assert sorted(word for line in lines for word in line.text.split()) == sorted(word.text for word in words)
     for word in words:
         middle = 500 * (word.start_seconds + word.end_seconds)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from audiomill.errors import BadInput
 from audiomill.lines.document import LONGEST_TEXT, Line, Lines, numbered
 from audiomill.lines.languages import UNKNOWN, same
@@ -72,22 +74,18 @@ def _said(given: Given) -> list[Segment]:
 
 
 def _told_of(lines: tuple[Line, ...], said: Sequence[Segment]) -> tuple[Line, ...]:
-    """The lines with what is said in the source meanwhile: each piece goes to the line that it lies in, or is next to.
-
-    Both are in the order of time, so that one walk through them does.
+    """The lines with what is said in the source meanwhile: each piece goes to the line that its middle lies in, or is
+    next to; of several, to the one that begins last. Lines may overlap, and a long piece may begin before a short one
+    and have its middle behind it: no walk through both in order finds the nearest.
     """
     texts: list[list[str]] = [[] for _ in lines]
-    at = 0
+    starts_ms = np.array([line.start_ms for line in lines], float)
+    ends_ms = np.array([line.end_ms for line in lines], float)
     for piece in sorted(said, key=lambda one: one.start_seconds):
         middle = 500 * (piece.start_seconds + piece.end_seconds)
-        while at + 1 < len(lines) and _away(lines[at + 1], middle) <= _away(lines[at], middle):
-            at += 1
-        texts[at].append(piece.text)
+        away = np.maximum(np.maximum(starts_ms - middle, middle - ends_ms), 0.0)
+        texts[int(np.flatnonzero(away == away.min())[-1])].append(piece.text)
     return tuple(
         line.model_copy(update={"text": " ".join(found)[:LONGEST_TEXT]})
         for line, found in zip(lines, texts, strict=True)
     )
-
-
-def _away(line: Line, at_ms: float) -> float:
-    return max(line.start_ms - at_ms, at_ms - line.end_ms, 0.0)

@@ -18,7 +18,7 @@ INPUTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-torch guards check constraints clean purge
+.PHONY: help demo up test test-torch explore guards check constraints clean purge
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make up          the platform, until Ctrl-C"
 	@echo "make test        all tests that need no torch"
 	@echo "make test-torch  the tests of the engines that need torch, in an environment of their own"
+	@echo "make explore     tests of properties on examples that nobody has tried yet"
 	@echo "make guards      take out each guard of tests/guards, and see that its test notices; ARGS='--only recovery' or '--since COMMIT'"
 	@echo "make check       ruff, mypy, import-linter"
 	@echo "make constraints write constraints.txt anew from the newest versions that fit together"
@@ -72,6 +73,10 @@ test: $(VENV)/.installed-dev
 
 test-torch: $(TORCH_VENV)/.installed
 	$(TORCH_BIN)/pytest -m torch $(ARGS)
+
+# What it finds becomes an @example of its test.
+explore: $(VENV)/.installed-dev
+	$(BIN)/pytest --hypothesis-profile explore $$(grep -rl --include='test_*.py' '^from hypothesis' tests) $(ARGS)
 
 # Slow, and not part of `make test`.
 guards: $(VENV)/.installed-dev

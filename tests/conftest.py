@@ -33,11 +33,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _name in [name for name in os.environ if name.upper().startswith("AUDIOMILL_")]:
     del os.environ[_name]
 
-# How long an example takes says how busy the machine is, and nothing of the code.
-hypothesis.settings.register_profile(
-    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("busy machine")
+# How long an example takes says how busy the machine is, and nothing of the code. The suite tries the same examples
+# each time, so that a change is judged by what it changed; `make explore` looks for new ones.
+_BUSY = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("suite", _BUSY, derandomize=True)
+hypothesis.settings.register_profile("explore", _BUSY, print_blob=True)
+hypothesis.settings.load_profile("suite")
 
 
 @dataclass(frozen=True)

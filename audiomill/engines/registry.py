@@ -23,7 +23,6 @@ _BUILT_IN = EngineEntry(
     "",
     "What a stage does by itself",
 )
-_PROTOCOL = ("availability", "load", "identity", "usage", "close")
 
 
 def core_budget(settings: Settings) -> CoreBudget:
@@ -79,15 +78,27 @@ def build(entry: EngineEntry, settings: Settings) -> Engine:
     module, _, name = entry.implementation.partition(":")
     try:
         factory: EngineFactory = getattr(import_module(module), name)
+        asked = _asked_of(entry.task)
     except (ImportError, AttributeError, OSError) as error:
         # OSError: a shared library that a package brings cannot be loaded.
         raise ConfigurationError(f"The code of the engine {entry.name!r} cannot be imported: {error}.") from error
     engine = factory(model_store=settings.model_store_dir, budget=core_budget(settings))
     # Not isinstance: that would read the properties, which speak of the loaded model, and none is loaded.
-    lacking = [name for name in _PROTOCOL if getattr_static(engine, name, None) is None]
-    if lacking:
-        raise ConfigurationError(f"{entry.implementation!r} is not an engine: it lacks {', '.join(lacking)}.")
+    if lacking := [name for name in asked if getattr_static(engine, name, None) is None]:
+        task = entry.task.replace("_", " ")
+        raise ConfigurationError(f"{entry.implementation!r} is no engine of {task}: it lacks {', '.join(lacking)}.")
     return engine
+
+
+def _asked_of(task: str) -> list[str]:
+    """What an engine of a task has to have: what all have, then what the protocol in the task's folder adds."""
+    protocol: type = Engine
+    if task != BUILT_IN:
+        names = vars(import_module(f"audiomill.engines.{task}.protocol")).values()
+        protocol = next(one for one in names if isinstance(one, type) and Engine in one.__mro__[1:])
+    own = [vars(base) for base in reversed(protocol.__mro__)]
+    asked = [name for names in own for name in (*names.get("__annotations__", ()), *names)]
+    return [name for name in dict.fromkeys(asked) if not name.startswith("_")]
 
 
 def available(settings: Settings) -> list[AvailabilityReport]:

@@ -77,7 +77,7 @@ ENGINE = Planting(
 
             from audiomill.audio import Audio
             from audiomill.engines.protocol import Availability, EngineIdentity, Usage
-            from audiomill.engines.text_to_speech.protocol import Speech
+            from audiomill.engines.text_to_speech.protocol import SpeakersVoice, Speech
 
 
             class Chime:
@@ -102,6 +102,9 @@ ENGINE = Planting(
 
                 def close(self):
                     pass
+
+                def voices_by_pitch(self, language, pitch_hz):
+                    return {speaker: SpeakersVoice("chime") for speaker in pitch_hz}
 
                 def synthesize(self, texts, params, progress=None, *, longest_seconds=float("inf")):
                     return [Speech(Audio(self._struck(len(text.split())), 16_000)) for text in texts]

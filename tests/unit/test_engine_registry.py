@@ -13,6 +13,7 @@ from audiomill.engines import lifetime
 from audiomill.engines.lifetime import Models
 from audiomill.engines.protocol import Availability, EngineIdentity, Usage
 from audiomill.engines.registry import available, build, core_budget, entry_named, licence_refusal
+from audiomill.engines.speech_to_text.protocol import TakesRecordingsWhole
 from audiomill.errors import ConfigurationError, EngineUnavailable
 from audiomill.settings import EngineSettings, Settings
 
@@ -21,9 +22,12 @@ GONE = EngineEntry("gone", "speech_to_text", "no.such.module:Engine", ("gpu", "c
 NAMELESS = EngineEntry("nameless", "text_to_speech", "tests.unit.test_engine_registry:Nothing", ("cpu",), "MIT", "")
 FORMLESS = EngineEntry("formless", "text_to_speech", "tests.unit.test_engine_registry:Formless", ("cpu",), "MIT", "")
 RAISING = EngineEntry("raising", "text_to_speech", "tests.unit.test_engine_registry:Raising", ("cpu",), "MIT", "")
+MUTE = EngineEntry("mute", "text_to_speech", "tests.unit.test_engine_registry:Mute", ("cpu",), "MIT", "")
 
 
-class Broken:
+class Broken(TakesRecordingsWhole):
+    sample_rate_hz = 16_000
+
     def __init__(self, *, model_store, budget) -> None:
         pass
 
@@ -37,6 +41,8 @@ class Broken:
 
     def close(self) -> None: ...
 
+    def transcribe(self, audios, params, progress=None): ...
+
 
 class Formless:
     def __init__(self, *, model_store, budget) -> None:
@@ -46,6 +52,13 @@ class Formless:
 class Raising(Broken):
     def __init__(self, *, model_store, budget) -> None:
         raise OSError("libnothing.so: cannot open shared object file")
+
+
+class Mute(Broken):
+    """It has what every engine has, and nothing of what one of text to speech has."""
+
+    def availability(self):
+        return [Availability(None, "cpu", available=True, lacks=None, languages=None)]
 
 
 class Free(Broken):
@@ -86,16 +99,18 @@ def test_what_can_run_here_in_order_of_preference(settings):
 
 
 def test_a_broken_engine_is_reported_and_hides_no_other(settings):
-    rows = {row.engine: row for row in available(own(settings, "BROKEN", "GONE", "NAMELESS", "FORMLESS", "RAISING"))}
+    mine = own(settings, "BROKEN", "GONE", "NAMELESS", "FORMLESS", "RAISING", "MUTE")
+    rows = {row.engine: row for row in available(mine)}
     assert rows["pocketsphinx"].available
     assert rows["espeak-ng"].available
     assert rows["pocketsphinx"].preference == 3, "one's own engines come first"
-    reasons = {name: rows[name].fault for name in ("broken", "gone", "nameless", "formless", "raising")}
+    reasons = {name: rows[name].fault for name in ("broken", "gone", "nameless", "formless", "raising", "mute")}
     assert "ZeroDivisionError: half written" in reasons["broken"]
     assert "No module named 'no'" in reasons["gone"]
     assert "Nothing" in reasons["nameless"]
     assert "lacks availability, load, identity, usage, close" in reasons["formless"]
     assert "libnothing.so" in reasons["raising"]
+    assert "no engine of text to speech: it lacks longest_text, voices_by_pitch, synthesize" in reasons["mute"]
     assert not any(rows[name].available for name in reasons)
     assert {rows[name].lacks for name in reasons} == {
         "its code cannot be loaded",

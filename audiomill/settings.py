@@ -165,6 +165,11 @@ class InboxSettings(BaseModel):
     settle_seconds: Annotated[float, Field(ge=0)] = Field(
         2, description="a file of a local folder is taken when it has not changed for so long"
     )
+    manifest_seconds: Seconds = Field(
+        3600,
+        description="how long a file that cannot be ordered without a manifest (`<file>.job.json`), and a manifest "
+        "whose files are not there, wait before they are refused; what comes later is taken all the same",
+    )
     watch: bool = Field(
         True,
         description="hear of files in a local inbox by its file system's events; false where it has none (NFS)",

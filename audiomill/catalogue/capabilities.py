@@ -37,6 +37,8 @@ def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "parameters"
+        if first["type"] == "missing":
+            raise BadRequest(f"{capability_name} needs the parameter {field!r}.", code="bad_parameter") from error
         raise BadRequest(
             f"The parameter {field!r} of {capability_name} is not right: {_said(first['msg'])}.",
             code="bad_parameter",

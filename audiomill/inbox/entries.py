@@ -43,6 +43,7 @@ class Entry:
     outcome: str | None = None
     submission_id: str | None = None
     age_seconds: float = 0.0
+    named_by: str | None = None
 
     def settles(self, info: ObjectInfo) -> bool:
         """Whether nothing is left to do for the object as it is. A wrong place may become a right one later."""
@@ -58,6 +59,10 @@ class Entry:
         """Whether taking it failed by no fault of its own, a moment ago."""
         return self.says(info, "failed") and self.age_seconds < RETRY_SECONDS
 
+    def rests(self, info: ObjectInfo) -> bool:
+        """Whether a manifest, as it is, was looked at a moment ago, and could not be ordered."""
+        return self.signature == info.signature and self.outcome is not None and self.age_seconds < RETRY_SECONDS
+
     def knows_by_tag(self, info: ObjectInfo) -> bool:
         """Whether this is an entry of before times were part of the signature of S3's objects, and tells the same."""
         return self.written is None and self.signature is not None and self.signature == info.version
@@ -68,33 +73,37 @@ NEW = Entry()
 
 @dataclass(frozen=True)
 class Note:
-    """An entry to be written."""
+    """An entry to be written. named_by: the key of the manifest that names the object as an input."""
 
     info: ObjectInfo
     outcome: Outcome
     version: str | None = None
     reason: str | None = None
     submission_id: str | None = None
+    named_by: str | None = None
 
 
 def known_entries(session: Session, keys: Sequence[str]) -> dict[str, Entry]:
     """What is noted of these keys, in one look."""
     rows = session.execute(
         text(
-            "SELECT object_key, signature, written, version, outcome, submission_id, "
+            "SELECT object_key, signature, written, version, outcome, submission_id, named_by, "
             "extract(epoch FROM clock_timestamp() - seen_at) AS age FROM inbox_entries WHERE object_key = ANY(:keys)"
         ),
         {"keys": list(keys)},
     )
     return {
-        row.object_key: Entry(row.signature, row.written, row.version, row.outcome, row.submission_id, float(row.age))
+        row.object_key: Entry(
+            row.signature, row.written, row.version, row.outcome, row.submission_id, float(row.age), row.named_by
+        )
         for row in rows
     }
 
 
 def write_notes(session: Session, notes: Iterable[Note]) -> None:
     """Write entries. One that the database does not take is logged and left out, and holds no other up."""
-    pending = list(notes)
+    # Of an object that several manifests name the last word holds: a statement may write a row once.
+    pending = list({note.info.key: note for note in notes}.values())
     try:
         with session.begin_nested():
             _write(session, pending)
@@ -122,6 +131,7 @@ def _write(session: Session, notes: Sequence[Note]) -> None:
                 "outcome": note.outcome,
                 "reason": None if note.reason is None else storable(note.reason),
                 "submission_id": note.submission_id,
+                "named_by": note.named_by,
             }
             for note in notes
         ]
@@ -130,7 +140,10 @@ def _write(session: Session, notes: Sequence[Note]) -> None:
         statement.on_conflict_do_update(
             index_elements=["object_key"],
             set_={
-                **{name: statement.excluded[name] for name in ("signature", "written", "version", "outcome", "reason")},
+                **{
+                    name: statement.excluded[name]
+                    for name in ("signature", "written", "version", "outcome", "reason", "named_by")
+                },
                 "submission_id": func.coalesce(statement.excluded.submission_id, InboxEntry.submission_id),
                 "seen_at": func.clock_timestamp(),
             },

@@ -1,12 +1,14 @@
 """Ordering what was found in the inbox: one submission for what one workspace dropped for one recipe.
 
-Nothing is read from the store here, and nothing but the database's absence is raised: an object that cannot be ordered
-is noted as such, after the others were ordered without it.
+A file with a manifest is one job with all that the manifest names. Nothing is read from the store here, and nothing
+but the database's absence is raised: an object that cannot be ordered is noted as such, after the others were ordered
+without it.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import rfc8785
 from sqlalchemy import select
@@ -15,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Job, Recording
 from audiomill.errors import CustomerError, DatabaseUnavailable, EngineUnavailable, QuotaExceeded
-from audiomill.inbox.entries import NEW, Entry, Note
+from audiomill.inbox.entries import NEW, Entry, Note, Outcome
 from audiomill.jobs.inputs import display_name
 from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.settings import Settings
@@ -27,14 +29,68 @@ _UNCHANGED = (
 )
 
 
+_BY_MANIFEST = "Ordered as its manifest {name!r} says."
+_AS_INPUT = "An input of the order of {name!r}."
+HELD = "Its manifest {name!r} was not ordered; what became of that says why."
+
+
+@dataclass(frozen=True)
+class Present:
+    """An object as it is. role: what it is to the order; None: what the recipe takes first."""
+
+    info: ObjectInfo
+    version: str
+    role: str | None = None
+
+    @property
+    def input(self) -> InputObject:
+        """As an order takes it."""
+        return InputObject(self.info.key, self.version, self.info.size_bytes, display_name(self.info.key))
+
+
 @dataclass(frozen=True)
 class Found:
-    """An object in its place, as it is."""
+    """An object in its place, as it is; with a manifest, all that this names."""
 
     info: ObjectInfo
     workspace_id: str
     recipe: str
     version: str
+    manifest: Present | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    others: tuple[Present, ...] = ()
+
+    @property
+    def led_by(self) -> tuple[Present, ...]:
+        """The objects of which each writing is an order: the file and its manifest, not what it is given beside."""
+        return (*([self.manifest] if self.manifest else []), Present(self.info, self.version))
+
+    def is_settled(self, known: Mapping[str, Entry]) -> bool:
+        """Whether it was ordered, or refused, as it is."""
+        return all(known.get(each.info.key, NEW).settles(each.info) for each in self.led_by)
+
+    def notes(self, outcome: Outcome, *, reason: str | None = None, submission_id: str | None = None) -> list[Note]:
+        """What is to be said of its objects."""
+        if self.manifest is None:
+            version = None if outcome == "waiting" else self.version
+            return [Note(self.info, outcome, version=version, reason=reason, submission_id=submission_id)]
+        return [
+            Note(
+                self.manifest.info,
+                outcome,
+                version=None if outcome == "waiting" else self.manifest.version,
+                reason=reason,
+                submission_id=submission_id,
+            ),
+            *(self._beside(each, outcome, submission_id) for each in (self.led_by[-1], *self.others)),
+        ]
+
+    def _beside(self, each: Present, outcome: Outcome, submission_id: str | None) -> Note:
+        key = self.led_by[0].info.key
+        if outcome != "submitted":
+            return Note(each.info, "waiting", reason=HELD.format(name=display_name(key)), named_by=key)
+        said = (_BY_MANIFEST if each.info is self.info else _AS_INPUT).format(name=display_name(key))
+        return Note(each.info, outcome, each.version, said, submission_id, named_by=key)
 
 
 Failed = Callable[[ObjectInfo, Entry, Exception], Note]
@@ -47,8 +103,8 @@ def order_found(
     notes: list[Note] = []
     groups: dict[tuple[str, str], list[Found]] = {}
     for each in found:
-        if _is_unchanged(session, each, known.get(each.info.key, NEW)):
-            notes.append(Note(each.info, "submitted", version=each.version, reason=_UNCHANGED))
+        if _is_unchanged(session, each, known):
+            notes += [Note(lead.info, "submitted", version=lead.version, reason=_UNCHANGED) for lead in each.led_by]
         else:
             groups.setdefault((each.workspace_id, each.recipe), []).append(each)
     limit = settings.limits.max_jobs_per_submission
@@ -58,14 +114,16 @@ def order_found(
     return notes
 
 
-def _is_unchanged(session: Session, found: Found, entry: Entry) -> bool:
+def _is_unchanged(session: Session, found: Found, known: Mapping[str, Entry]) -> bool:
     """Whether it is what was ordered before, moved or restored with its time, and that order has not come to nothing.
 
     A copy that keeps the time (a file manager's, rsync's) looks the same; where the job failed or was cancelled it was
     dropped to be tried again.
     """
-    if entry.outcome != "submitted" or entry.version != found.version or entry.written != found.info.written:
-        return False
+    for lead in found.led_by:
+        entry = known.get(lead.info.key, NEW)
+        if entry.outcome != "submitted" or entry.version != lead.version or entry.written != lead.info.written:
+            return False
     state = session.scalar(
         select(Job.state)
         .join(Recording, Recording.id == Job.recording_id)
@@ -83,26 +141,29 @@ def _ordered(
             submission_id = _submit(session, part, known, settings)
     except (OperationalError, DatabaseUnavailable):
         raise
-    except (EngineUnavailable, QuotaExceeded) as error:
-        # Taken when a worker that can do it has spoken, or when there is room again.
-        return [Note(found.info, "waiting", reason=error.message) for found in part]
     except Exception as error:  # noqa: BLE001 - whatever one object does to us, the others go on
+        waits = isinstance(error, EngineUnavailable | QuotaExceeded)
+        if waits and (len(part) == 1 or all(found.manifest is None for found in part)):
+            # Taken when a worker that can do it has spoken, or when there is room again.
+            return [note for found in part for note in found.notes("waiting", reason=str(error))]
         if len(part) > 1:
             # One of them cannot be ordered: find out which, one by one.
             return [note for found in part for note in _ordered(session, [found], known, settings, failed)]
         (found,) = part
         if isinstance(error, CustomerError):
-            return [Note(found.info, "rejected", version=found.version, reason=error.message)]
-        return [failed(found.info, known.get(found.info.key, NEW), error)]
-    return [Note(found.info, "submitted", version=found.version, submission_id=submission_id) for found in part]
+            return found.notes("rejected", reason=error.message)
+        first = found.led_by[0].info
+        return [failed(first, known.get(first.key, NEW), error), *found.notes("failed")[1:]]
+    return [note for found in part for note in found.notes("submitted", submission_id=submission_id)]
 
 
 def _submit(session: Session, part: Sequence[Found], known: Mapping[str, Entry], settings: Settings) -> str:
     # What was ordered before is part of the key: A, B and A again are three orders, though the first and the third
     # be alike in everything that a listing shows.
     order = [
-        [found.info.key, found.info.signature, found.version, known.get(found.info.key, NEW).submission_id]
+        [each.info.key, each.info.signature, each.version, known.get(each.info.key, NEW).submission_id]
         for found in part
+        for each in (*found.led_by, *found.others)
     ]
     result = submit(
         session,
@@ -112,8 +173,9 @@ def _submit(session: Session, part: Sequence[Found], known: Mapping[str, Entry],
         jobs=[
             NewJob(
                 found.recipe,
-                {},
-                InputObject(found.info.key, found.version, found.info.size_bytes, display_name(found.info.key)),
+                found.parameters,
+                found.led_by[-1].input,
+                others=tuple((each.role, each.input) for each in found.others),
             )
             for found in part
         ],

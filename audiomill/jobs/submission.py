@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from audiomill.accounts.space import Space, refuse_if_too_much
 from audiomill.database.reading import Reader
 from audiomill.errors import Conflict, NotFound
-from audiomill.jobs.availability import Word, merged, table
+from audiomill.jobs.availability import Word, merged
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.order_statements import KNOWN, MAKE, PRIOR
 from audiomill.jobs.orders import (
@@ -29,7 +29,7 @@ from audiomill.jobs.orders import (
     refuse_malformed,
     sha256_of_order,
 )
-from audiomill.jobs.resolving import Frozen, frozen, recordings_of, resolved, rows_of, tasks_of
+from audiomill.jobs.resolving import recordings_of, resolved, rows_of, tasks_of
 from audiomill.jobs.speeds import Speeds
 from audiomill.settings import Settings
 
@@ -40,7 +40,6 @@ __all__ = [
     "check",
     "decide",
     "make",
-    "planned_for",
     "recording_too_large",
     "submit",
 ]
@@ -119,11 +118,6 @@ async def make(reader: Reader, decided: Decided) -> Submitted:
     if await reader.rows(MAKE.encode(), decided.values):
         return Submitted(decided.submission_id, decided.job_ids, created=True)
     return _made_meanwhile(await reader.rows(PRIOR.encode(), decided.values), decided)
-
-
-def planned_for(session: Session, recipe_name: str, given: dict[str, Any]) -> Frozen:
-    """What a recipe comes to here and now: see `resolving.frozen`."""
-    return frozen(table(session), recipe_name, given)
 
 
 def _decided(

@@ -62,5 +62,6 @@ class InboxEntry(Base):
     outcome: Mapped[str]
     reason: Mapped[str | None]
     submission_id: Mapped[str | None]
+    named_by: Mapped[str | None] = mapped_column(comment="the key of the manifest that names it as an input")
     seen_at: Mapped[datetime] = now()
     gone_at: Mapped[datetime | None] = mapped_column(comment="the object was found to be gone")

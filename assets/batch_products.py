@@ -2,6 +2,8 @@
 its own file (transcripts.py, speech.py)."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 from dagster import (
     AllPartitionMapping,
@@ -10,7 +12,9 @@ from dagster import (
     AssetsDefinition,
     DynamicPartitionsDefinition,
     Nothing,
+    PartitionMapping,
     PreviewWarning,
+    SpecificPartitionsPartitionMapping,
     graph_asset,
 )
 
@@ -30,14 +34,32 @@ FINDING = (
 """How an operator gets from here to the jobs and back, and what the figures mean; shown with each product."""
 
 
+RECORDINGS = "recordings"
+
+
+def _mapping(source: str) -> PartitionMapping:
+    """A batch may hold recordings of any day. Of which batches a batch is made is known of each item, and to us only:
+    to Dagster it is none of them, for to name all would cost each run a look at all keys that there are.
+    """
+    return AllPartitionMapping() if source == RECORDINGS else SpecificPartitionsPartitionMapping([])
+
+
 def partitions_name(stage: Stage) -> str:
     """Name of a stage's own set of partition keys: in a shared set each grid would show the others' batches."""
     return f"{stage.product.removesuffix('s')}_batches"
 
 
-def batch_product(stage: Stage, *, description: str, code_version: str, kinds: set[str]) -> AssetsDefinition:
+def batch_product(
+    stage: Stage,
+    *,
+    description: str,
+    code_version: str,
+    kinds: set[str],
+    made_from: Sequence[str] = (RECORDINGS,),
+) -> AssetsDefinition:
     """The asset of a stage: `claim_batch → work_batch → close_batch`, and the check `failed_share`.
 
+    made_from: the assets that its items are made of, by their names, so that the lineage reads as the product does.
     code_version: raised when the same input would come out differently; without it the run id would take its place.
     """
     batches = DynamicPartitionsDefinition(name=partitions_name(stage))
@@ -60,13 +82,13 @@ def batch_product(stage: Stage, *, description: str, code_version: str, kinds: s
         owners=["team:audiomill"],
         code_version=code_version,
         partitions_def=batches,
-        # A batch may hold recordings of any day. Nothing is loaded: the ops read the store themselves.
-        ins={"recordings": AssetIn(dagster_type=Nothing, partition_mapping=AllPartitionMapping())},
+        # Nothing is loaded: the ops read the store themselves.
+        ins={name: AssetIn(dagster_type=Nothing, partition_mapping=_mapping(name)) for name in made_from},
         check_specs=[check],
     )
-    def product(recordings):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a composition, not a function
+    def product(**sources: Any):  # type: ignore[no-untyped-def]  # noqa: ANN202, ANN401 - a composition, no function
         claim_step, work_step, close_step = STEPS
-        batch_id = claim_op(stage.name).alias(claim_step)(recordings)
+        batch_id = claim_op(stage.name, made_from).alias(claim_step)(**sources)
         closed = close_op(stage.name).alias(close_step)(work_op(stage.name).alias(work_step)(batch_id))
         share = failed_share_op(stage).alias(CHECK_NAME)(closed)
         return {"result": closed, check.get_python_identifier(): share}

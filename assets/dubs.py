@@ -8,4 +8,5 @@ dubs = batch_product(
     description="Films and recordings in another language; files and receipts are in the object store.",
     code_version="1",
     kinds={"video"},
+    made_from=("recordings", "mixes", "transcripts"),
 )

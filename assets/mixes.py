@@ -8,4 +8,5 @@ mixes = batch_product(
     description="The sound of each dub of a batch: lines at their times over the background, as loud as the original.",
     code_version="1",
     kinds={"audio"},
+    made_from=("stems", "spoken_lines"),
 )

@@ -8,4 +8,5 @@ scripts = batch_product(
     description="The lines of each dub of a batch: what is said when, by whom, how high that voice is.",
     code_version="1",
     kinds={"json"},
+    made_from=("stems", "transcripts", "recordings"),
 )

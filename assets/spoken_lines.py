@@ -8,4 +8,5 @@ spoken_lines = batch_product(
     description="The lines of each dub of a batch, each spoken by the voice of its speaker.",
     code_version="1",
     kinds={"audio"},
+    made_from=("scripts", "translations"),
 )

@@ -8,4 +8,5 @@ transcripts = batch_product(
     description="Text with word times of each recording of a batch; files and receipts are in the object store.",
     code_version="1",
     kinds={"audio", "json"},
+    made_from=("recordings", "stems"),
 )

@@ -8,4 +8,5 @@ translations = batch_product(
     description="The lines of each dub of a batch in its language.",
     code_version="1",
     kinds={"json"},
+    made_from=("scripts",),
 )

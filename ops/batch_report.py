@@ -34,6 +34,8 @@ SCHEMA = TableSchema(
     columns=[
         # What an operator looks for comes first: at the usual width of a window Dagster cuts the last columns off.
         TableColumn("job", "string", description="`audiomill jobs show`, `GET /v1/jobs/{id}`"),
+        TableColumn("step", "string", description="of the job's plan"),
+        TableColumn("revision", "int", description="of the job: its order is the first, each edit the next"),
         TableColumn("state", "string"),
         TableColumn("failure_code", "string", description="the sentence that goes with it is on the job"),
         TableColumn("audio_seconds", "float", description="empty where the length was never known"),
@@ -94,7 +96,7 @@ def figures(rows: Sequence[BatchRow]) -> dict[str, MetadataValue]:
 
 
 def job_table(rows: Sequence[BatchRow]) -> MetadataValue:
-    """One line a job, what failed first."""
+    """One line a step of a job, what failed first."""
     ordered = sorted(rows, key=lambda row: row.state != "failed")
     return MetadataValue.table(records=[_record(row) for row in ordered[:TABLE_ROWS]], schema=SCHEMA)
 
@@ -106,6 +108,8 @@ def _record(row: BatchRow) -> TableRecord:
     # All lines need all fields. A column may be null, which the type of TableRecord forgets.
     values: Any = {
         "job": row.job_id,
+        "step": row.step,
+        "revision": row.revision,
         "state": row.state,
         "failure_code": row.failure_code,
         "audio_seconds": None if audio is None else round(audio, 2),

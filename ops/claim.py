@@ -1,5 +1,6 @@
 """The first step of a run: own the batch. And for the steps after it: the lease that the run holds."""
 
+from collections.abc import Sequence
 from datetime import UTC
 
 from dagster import DagsterRun, Failure, In, MetadataValue, Nothing, OpDefinition, OpExecutionContext, Out, op
@@ -19,13 +20,13 @@ STEPS = ("claim_batch", "work_batch", "close_batch")
 """The steps of a run by the names that they have in every product's graph."""
 
 
-def claim_op(stage: str) -> OpDefinition:
+def claim_op(stage: str, made_from: Sequence[str]) -> OpDefinition:
     """The op that takes the lease of a batch of `stage`; it returns the batch id, the run's partition key."""
 
     @op(
         name=f"claim_{stage}_batch",
         description="Takes the lease. A batch that another live run works on, or that is unknown, is refused.",
-        ins={"recordings": In(Nothing)},
+        ins={name: In(Nothing) for name in made_from},
         out=Out(str, description="The batch id"),
     )
     @discreet

@@ -55,6 +55,7 @@ def test_the_table_has_a_line_a_job_failed_ones_first(order: Order, materialise:
     (event,) = result.get_asset_materialization_events()
     records = [record.data for record in event.materialization.metadata["table"].records]
     assert [(record["job"], record["state"]) for record in records] == [(jobs[1], "failed"), (jobs[0], "complete")]
+    assert [(record["step"], record["revision"]) for record in records] == [("transcribe", 1)] * 2
     assert records[0]["failure_code"] == "no_speech"
     assert records[1]["attempts"] == 1
     assert records[1]["audio_seconds"] == pytest.approx(1.0)

@@ -1,5 +1,6 @@
 """The definitions: they load whole, quickly and lightly, and can be given other resources."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -8,10 +9,14 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DefaultScheduleStatus, DefaultSensorStatus, Definitions
 
+from audiomill.catalogue.capabilities import CAPABILITIES
+from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
 from audiomill.settings import Settings
 from audiomill.storage.local import LocalStore
 
+NEEDED = {"dub": {"target_language": "en", "source_language": "es"}}
+"""Parameters without which a capability has no plan."""
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "ctranslate2", "faster_whisper", "onnxruntime", "pocketsphinx", "librosa", "TTS", "transformers")
 RUN_HEAVY = ("pandas", "pyarrow", "boto3", "fastapi")
@@ -40,15 +45,53 @@ def test_dagster_validates_the_workspace(tmp_path: Path) -> None:
 
 def test_each_product_has_its_own_partitions_its_check_and_its_lineage(definitions: Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    for product in ("transcripts", "speech"):
+    for product in (stage.product for stage in STAGES.values()):
         node = graph.get(AssetKey(product))
-        assert node.parent_keys == {AssetKey("recordings")}
         assert node.code_version
         assert [key.name for key in node.check_keys] == ["failed_share"]
     names = [str(graph.get(AssetKey(product)).partitions_def) for product in ("transcripts", "speech")]
     assert len(set(names)) == 2
     assert graph.get(AssetKey("transcript_words")).parent_keys == {AssetKey("transcripts")}
     assert graph.get(AssetKey("recordings")).is_external
+
+
+def test_lineage_reads_as_what_is_made_of_what(definitions: Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    made_from = {
+        stage.product: {key.to_user_string() for key in graph.get(AssetKey(stage.product)).parent_keys}
+        for stage in STAGES.values()
+    }
+    assert made_from == {
+        "stems": {"recordings"},
+        "transcripts": {"recordings", "stems"},
+        "speech": {"recordings"},
+        "scripts": {"recordings", "stems", "transcripts"},
+        "translations": {"scripts"},
+        "spoken_lines": {"scripts", "translations"},
+        "mixes": {"stems", "spoken_lines"},
+        "dubs": {"recordings", "mixes", "transcripts"},
+    }
+    # And whatever a step of a plan reads is among what its product comes of. A dub that is listened back to makes
+    # a transcript of a mix: what Dagster draws can have no circle.
+    for step, source in _reads():
+        if (step, source) != ("transcripts", "mixes"):
+            assert AssetKey(source) in graph.get_ancestor_asset_keys(AssetKey(step)), (step, source)
+
+
+def _reads() -> set[tuple[str, str]]:
+    """(product, what a step of it reads) of all plans of the capabilities, with whatever inputs they take."""
+    reads = set()
+    for capability in CAPABILITIES.values():
+        parameters = capability.parameters.model_validate(NEEDED.get(capability.name, {}))
+        for given in itertools.product(*([1] if role.required else [0, 1] for role in capability.roles)):
+            plan = capability.planned(
+                parameters, dict(zip((role.name for role in capability.roles), given, strict=True))
+            )
+            products = {step.name: STAGES[step.stage].product for step in plan.steps}
+            for step in plan.steps:
+                reads |= {(products[step.name], products[source]) for source in step.waits_for}
+                reads |= {(products[step.name], "recordings") for _ in step.roles}
+    return reads
 
 
 @pytest.mark.parametrize("product", ["transcripts", "speech"])

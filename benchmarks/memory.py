@@ -1,8 +1,10 @@
 """Peak memory of a job of three hours against one of a minute: all processes of the run summed.
 
 `python -m benchmarks.memory --json PATH`. A run is worked off in a process of its own, without Dagster: claim, stream,
-close, on an embedded database and a local store. What is summed is each process's proportional share (PSS), so that
-pages which several map count once; sampled, so that a peak of some milliseconds may be missed.
+close, on an embedded database and a local store. Of a dub it is the runs of all its steps, one after the other in that
+one process, with imported subtitles: what transcribing takes is transcribe's figure. What is summed is each process's
+proportional share (PSS), so that pages which several map count once; sampled, so that a peak of some milliseconds may
+be missed.
 """
 
 import argparse
@@ -159,7 +161,25 @@ def _text(path: Path, seconds: float) -> None:
     path.write_text(sentence * max(1, round(seconds / 5.6)), encoding="utf-8")
 
 
-CAPABILITIES: dict[str, Callable[[Path, float], None]] = {"transcribe": _recording, "synthesize": _text}
+def _film(path: Path, seconds: float) -> None:
+    """A recording, and beside it the subtitles of its dub: a line each ten seconds."""
+    _recording(path, seconds)
+    lines = [
+        f"{number + 1}\n{_time(10 * number)} --> {_time(10 * number + 8)}\nGuten Morgen, das ist Zeile {number + 1}.\n"
+        for number in range(int(seconds // 10))
+    ]
+    path.with_name("subtitles").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _time(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02},000"
+
+
+CAPABILITIES: dict[str, Callable[[Path, float], None]] = {
+    "transcribe": _recording,
+    "synthesize": _text,
+    "dub": _film,
+}
 """How the input of each is made."""
 
 

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from audiomill.accounts.workspaces import ensure_workspace
 from audiomill.audio.decoders import decoders
@@ -29,8 +30,18 @@ from audiomill.storage.factory import open_store
 from audiomill.storage.keys import upload_key
 
 WORKSPACE = "acme"
-ENGINES = {"transcribe": "pocketsphinx", "synthesize": "espeak-ng"}
-ENDINGS = {"transcribe": "recording.wav", "synthesize": "text.txt"}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "transcribe": {"engine": "pocketsphinx"},
+    "synthesize": {"engine": "espeak-ng"},
+    "dub": {
+        "target_language": "de",
+        "transcript": False,
+        "engines": {"separate": "rnnoise", "speak": "espeak-ng"},
+    },
+}
+NAMES = {"transcribe": "recording.wav", "synthesize": "text.txt", "dub": "recording.wav"}
+BESIDE = {"dub": {"subtitles": "subtitles.srt"}}
+"""Further inputs by role, and what they are called; they lie beside the first one under the role's name."""
 
 
 @contextmanager
@@ -42,9 +53,10 @@ def prepared(capability: str, content: Path, folder: Path) -> Iterator[Callable[
     store = open_store(settings)
     try:
         upgrade(database.engine)
-        key = upload_key(WORKSPACE, uuid.uuid4().hex)
-        store.put_file(key, content)
-        given = InputObject(key, store.version(key), content.stat().st_size, ENDINGS[capability])
+        given = _put(store, content, NAMES[capability])
+        others = tuple(
+            (role, _put(store, content.with_name(role), name)) for role, name in BESIDE.get(capability, {}).items()
+        )
         with database.session() as session:
             ensure_workspace(session, WORKSPACE)
             report(session, worker="benchmark", rows=available(settings))
@@ -54,7 +66,7 @@ def prepared(capability: str, content: Path, folder: Path) -> Iterator[Callable[
                 workspace_id=WORKSPACE,
                 source="api",
                 idempotency_key=uuid.uuid4().hex,
-                jobs=[NewJob(capability, {"engine": ENGINES[capability]}, given)],
+                jobs=[NewJob(capability, PARAMETERS[capability], given, others=others)],
                 settings=settings,
             ).job_ids
         yield lambda: _worked_off(database, store, settings, job_id)
@@ -64,9 +76,29 @@ def prepared(capability: str, content: Path, folder: Path) -> Iterator[Callable[
         server.stop()
 
 
+def _put(store: ObjectStore, path: Path, name: str) -> InputObject:
+    key = upload_key(WORKSPACE, uuid.uuid4().hex)
+    store.put_file(key, path)
+    return InputObject(key, store.version(key), path.stat().st_size, name)
+
+
 def _worked_off(database: Database, store: ObjectStore, settings: Settings, job_id: str) -> None:
+    """All batches of the job, as they can be formed: a step's when what it reads is there."""
+    while True:
+        with database.session() as session:
+            batch_ids = form_batches(session, settings)
+        for batch_id in batch_ids:
+            _run(database, store, settings, batch_id)
+        with database.session() as session:
+            job = get_job(session, None, job_id)
+        if job.state == "complete":
+            return
+        if not batch_ids or job.state not in {"queued", "running"}:
+            raise RuntimeError(f"the job is {job.state}: {job.failure_code} {job.failure_reason}")
+
+
+def _run(database: Database, store: ObjectStore, settings: Settings, batch_id: str) -> None:
     with database.session() as session:
-        (batch_id,) = form_batches(session, settings)
         stage = get_batch(session, batch_id).stage
     with database.session() as session:
         claim = leases.claim(session, batch_id=batch_id, stage=stage, run_id="benchmark", settings=settings)
@@ -79,7 +111,3 @@ def _worked_off(database: Database, store: ObjectStore, settings: Settings, job_
         bench = Bench(engine, store, signing_key(settings), settings, writer)
         work_off(claim, STAGE_WORK[stage](bench), engine, writer, scratch)
         writer.close()
-    with database.session() as session:
-        job = get_job(session, None, job_id)
-    if job.state != "complete":
-        raise RuntimeError(f"the job is {job.state}: {job.failure_code} {job.failure_reason}")

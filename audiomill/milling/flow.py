@@ -58,6 +58,8 @@ class Flow:
         self._steps = Steps(stage, engine, writer, self._stopping)
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
         self._keeping: set[Future[Any]] = set()
+        self._ungathered_seconds = 0.0  # of sound, of units whose results are in memory and not gathered yet
+        self._most_ungathered_seconds = 2 * usage.parallel_calls * usage.group_seconds
         self._open, self._keep = ThreadPoolExecutor(_THREADS, "prepare"), ThreadPoolExecutor(_THREADS, "finish")
         self.pictures = self._steps.pictures
 
@@ -69,7 +71,8 @@ class Flow:
             self._leave_unwanted()
             self._refill()
             self._ask_for_units()
-            self._calls.start(self._ready, more_may_come=any(work.opening or work.asking for work in self._works))
+            if self._ungathered_seconds < self._most_ungathered_seconds:
+                self._calls.start(self._ready, more_may_come=any(work.opening or work.asking for work in self._works))
             done, _ = wait({*self._under_way, *self._calls.futures}, timeout=1, return_when=FIRST_COMPLETED)
             for future in done:
                 self._advance(future)
@@ -209,15 +212,19 @@ class Flow:
         last = work.is_done
         work.keeping += 1
         work.finishing = last
+        # An item's last are not waited for: to finish it may take long, and no more of it comes.
+        seconds = 0.0 if last else sum(unit.unit.seconds for unit, _ in results)
+        self._ungathered_seconds += seconds
         step = partial(self._steps.gather, work, results, last=last)
-        self._keeping.add(self._step(self._keep, step, partial(self._gathered, work)))
+        self._keeping.add(self._step(self._keep, step, partial(self._gathered, work, seconds)))
 
     def _finish_if_done(self, work: InWork) -> None:
         if work.is_done:
             self._gather(work, [])
 
-    def _gathered(self, work: InWork, future: Future[Any]) -> None:
+    def _gathered(self, work: InWork, seconds: float, future: Future[Any]) -> None:
         work.keeping -= 1
+        self._ungathered_seconds -= seconds
         finished, work.finishing = work.finishing and not work.keeping, False
         if self._went_well(future, work):
             if finished:

@@ -135,6 +135,27 @@ def test_units_are_asked_for_as_they_are_taken(tmp_path: Path) -> None:
     assert stage.heard == expected({"book": 500})
 
 
+def test_an_engine_that_is_faster_than_its_results_are_written_waits_for_them(tmp_path: Path) -> None:
+    """What a call made is in memory until it is gathered: a book of hours would be, were its speech only counted."""
+    made, waiting = 0, []
+
+    class Slow(Cutting):
+        def gather(self, opened: Opened[str], index: int, result: Any) -> Any:
+            time.sleep(0.01)
+            return super().gather(opened, index, result)
+
+    def run(units: list[tuple[str, int]], _progress: Progress) -> list[Any]:
+        nonlocal made
+        made += len(units)
+        waiting.append(made - len(stage.gathered))
+        return speak(units, _progress)
+
+    stage = Slow({"book": 300}, run=run)
+    go(stage, Book(), "book", usage=Usage(4, 4, 1), scratch=tmp_path)
+    assert max(waiting) <= 16
+    assert stage.heard == expected({"book": 300})
+
+
 def test_of_units_that_others_depend_on_these_wait_for_the_result(tmp_path: Path) -> None:
     stage = Cutting({"a": 3, "b": 2})
     stage.first = {"a"}

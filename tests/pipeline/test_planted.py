@@ -1,10 +1,10 @@
-"""What a newcomer must touch: a capability, an engine and a stage are planted into a copy of the sources, a job of each
-is worked off there by the real definitions, and the files that had to be touched are counted.
+"""What a newcomer must touch: a capability, an engine, a stage and a noun of the API are planted into a copy of the
+sources, used there by the real definitions and the real server, and the files and lines that had to be touched counted.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,11 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @dataclass(frozen=True)
 class Planting:
-    """New files by their path; and what is added to files that are shared: after which text, and what."""
+    """New files by their path; and what is added to files that are shared: after which text, and what.
+
+    inner: what must pass in the copy. with_it: what is planted before, and not counted.
+    """
 
     new: dict[str, str]
     added: dict[str, dict[str, str]]
-    orders: str
+    inner: str
+    folder: str = "tests/pipeline"
+    with_it: "Planting | None" = None
 
     def into(self, tree: Path) -> None:
         for name, text in self.new.items():
@@ -35,6 +40,104 @@ class Planting:
             (tree / name).write_text(shared)
 
 
+_INNER = """
+from tests.pipeline import milling
+from tests.pipeline.conftest import *  # noqa: F403
+
+
+def test_a_job_of_it(database, store, settings, definitions, instance):
+    mill = milling.Mill(database, store, settings, definitions, instance)
+    recipe_name, engine, name = {orders}
+    milling.ENGINES["announce"] = engine
+    jobs = mill.order([b"Good morning to all of you.", b"And a good night."], recipe_name, engine=engine)
+    mill.work()
+    for job in jobs:
+        files = mill.files(job)
+        assert set(files) >= {{name, name + milling.RECEIPT}}
+        assert len(files[name]) > 1000
+        assert mill.job(job).capability == recipe_name
+"""
+
+
+def _job_of(recipe: str, engine: str, file: str) -> str:
+    return _INNER.format(orders=f'"{recipe}", "{engine}", "{file}"')
+
+
+_INNER_MONTAGE = """
+import json
+import uuid
+
+import pytest
+
+from assets.batch_products import partitions_name
+from assets.jobs import job_name
+from audiomill.catalogue.stages import STAGES
+from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.queries import get_batch
+from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.receipts import signing_key, verify
+from audiomill.storage.keys import upload_key
+from tests.fakes.recordings import pcm16, tone, wav
+from tests.pipeline import milling
+from tests.pipeline.conftest import *  # noqa: F403
+
+
+@pytest.fixture
+def given(store):
+    def put(data, name, kind):
+        key = upload_key(WORKSPACE, uuid.uuid4().hex)
+        store.put_bytes(key, data)
+        return InputObject(key, store.version(key), len(data), name, kind=kind)
+
+    text = put(b"Good morning to all of you.", "words.txt", "text")
+    return text, put(wav(pcm16(tone(1.0))), "jingle.wav", "audio")
+
+
+def work(mill):
+    # How the runs of all batches that can be formed ended, by stage.
+    with mill.database.session() as session:
+        batch_ids = form_batches(session, mill.settings)
+    ended = {}
+    for batch_id in batch_ids:
+        with mill.database.session() as session:
+            batch = get_batch(session, batch_id)
+        stage = STAGES[batch.stage]
+        mill.instance.add_dynamic_partitions(partitions_name(stage), [batch_id])
+        job = mill.definitions.resolve_job_def(job_name(stage, batch.resource_class))
+        run = job.execute_in_process(instance=mill.instance, partition_key=batch_id, raise_on_error=False)
+        ended[batch.stage] = run.success
+    return ended
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_job_of_it(database, store, settings, definitions, instance, given, broken):
+    mill = milling.Mill(database, store, settings, definitions, instance)
+    text, jingle = given
+    new = NewJob("montage", {"broken": broken}, text, "source", (("jingle", jingle),))
+    with database.session() as session:
+        (job_id,) = submit(
+            session, workspace_id=WORKSPACE, source="api", idempotency_key=uuid.uuid4().hex, jobs=[new],
+            settings=settings,
+        ).job_ids
+    assert work(mill) == {"synthesize": True, "tune": not broken}, "both branches; a batch of which nothing came fails"
+    assert mill.job(job_id).state == "running"
+    assert work(mill) == {"join": True}
+    files = mill.files(job_id)
+    assert set(files) == {"join.wav", "join.wav.receipt.json"}, "only what delivers"
+    key = signing_key(settings)
+    receipt = verify(files["join.wav.receipt.json"], files["join.wav"], {key.key_id: key.public_pem}).receipt
+    said = {step.name: step for step in receipt.steps}
+    assert list(said) == (["say", "join"] if broken else ["say", "tune", "join"])
+    assert receipt.left_out == (("tune",) if broken else ())
+    assert [warning["code"] for warning in mill.job(job_id).warnings] == (["out_of_tune"] if broken else [])
+    assert (said["say"].engine.name, said["join"].engine.name) == ("espeak-ng", "audiomill")
+    assert said["say"].options["rate_wpm"] == 175
+    assert [read.name for read in said["join"].reads] == [f"{name}/result" for name in list(said)[:-1]]
+    assert said["join"].reads[0].sha256 == said["say"].artifact_sha256
+    assert said["say"].checks
+    assert receipt.input.kind == "text"
+    assert said["say"].reads[0].sha256 == receipt.input.sha256
+"""
 CAPABILITY = Planting(
     {
         "audiomill/catalogue/announce.py": '''
@@ -66,7 +169,7 @@ CAPABILITY = Planting(
             "(TRANSCRIBE, SYNTHESIZE": ", ANNOUNCE",
         },
     },
-    '"announce", "espeak-ng", "speech.flac"',
+    _job_of("announce", "espeak-ng", "speech.flac"),
 )
 ENGINE = Planting(
     {
@@ -122,7 +225,7 @@ ENGINE = Planting(
             ),
         },
     },
-    '"synthesize", "chime", "speech.wav"',
+    _job_of("synthesize", "chime", "speech.wav"),
 )
 STAGE = Planting(
     {
@@ -167,8 +270,6 @@ STAGE = Planting(
 
             recitals = batch_product(STAGES["recite"], description="Texts recited.", code_version="1", kinds={"audio"})
         ''',
-        # To order it: a capability, as above.
-        **{name: text.replace('("synthesize",),\n', '("recite",),\n') for name, text in CAPABILITY.new.items()},
     },
     {
         "audiomill/catalogue/stages.py": {
@@ -180,9 +281,50 @@ STAGE = Planting(
             "from audiomill.milling.stage import AnyStage\n": "from audiomill.stages.recite.work import Reciting\n",
             '    "synthesize": Synthesizing,\n': '    "recite": Reciting,\n',
         },
-        **CAPABILITY.added,
     },
-    '"announce", "espeak-ng", "recital.wav"',
+    _job_of("announce", "espeak-ng", "recital.wav"),
+    # To order it: a capability, as above.
+    with_it=replace(
+        CAPABILITY,
+        new={name: text.replace('("synthesize",),\n', '("recite",),\n') for name, text in CAPABILITY.new.items()},
+    ),
+)
+NOUN = Planting(
+    {
+        "api/greetings/__init__.py": '"""Greetings."""\n',
+        "api/greetings/endpoints.py": '''
+            """GET /v1/greetings."""
+
+            from fastapi import APIRouter
+
+            from api.answers import keyed
+            from api.dependencies import PrincipalDep
+            from api.routes import KeyedRoute
+
+            router = APIRouter(prefix="/v1/greetings", tags=["catalogue"], route_class=KeyedRoute)
+
+
+            @router.get("", responses=keyed())
+            def list_greetings(_: PrincipalDep) -> list[str]:
+                """All that there are."""
+                return ["Good morning."]
+        ''',
+    },
+    {
+        "api/app.py": {
+            "from api.engines.endpoints import router as engines\n": (
+                "from api.greetings.endpoints import router as greetings\n"
+            ),
+            "    for router in (direct_jobs": ", greetings",
+        },
+    },
+    """
+def test_a_job_of_it(client, anonymous):
+    assert client.get("/v1/greetings").json() == ["Good morning."]
+    assert anonymous.get("/v1/greetings").status_code == 401
+    assert "/v1/greetings" in client.get("/openapi.json").json()["paths"]
+""",
+    folder="tests/api",
 )
 _MONTAGE_STAGE = '''
     """The planted stage `{name}`: its own part only."""
@@ -308,100 +450,8 @@ MONTAGE = Planting(
             '    "synthesize": Synthesizing,\n': '    "tune": Tune,\n    "join": Join,\n',
         },
     },
-    "",
+    _INNER_MONTAGE,
 )
-INNER_MONTAGE = """
-import json
-import uuid
-
-import pytest
-
-from assets.batch_products import partitions_name
-from assets.jobs import job_name
-from audiomill.catalogue.stages import STAGES
-from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.queries import get_batch
-from audiomill.jobs.submission import InputObject, NewJob, submit
-from audiomill.receipts import signing_key, verify
-from audiomill.storage.keys import upload_key
-from tests.fakes.recordings import pcm16, tone, wav
-from tests.pipeline import milling
-from tests.pipeline.conftest import *  # noqa: F403
-
-
-@pytest.fixture
-def given(store):
-    def put(data, name, kind):
-        key = upload_key(WORKSPACE, uuid.uuid4().hex)
-        store.put_bytes(key, data)
-        return InputObject(key, store.version(key), len(data), name, kind=kind)
-
-    text = put(b"Good morning to all of you.", "words.txt", "text")
-    return text, put(wav(pcm16(tone(1.0))), "jingle.wav", "audio")
-
-
-def work(mill):
-    # How the runs of all batches that can be formed ended, by stage.
-    with mill.database.session() as session:
-        batch_ids = form_batches(session, mill.settings)
-    ended = {}
-    for batch_id in batch_ids:
-        with mill.database.session() as session:
-            batch = get_batch(session, batch_id)
-        stage = STAGES[batch.stage]
-        mill.instance.add_dynamic_partitions(partitions_name(stage), [batch_id])
-        job = mill.definitions.resolve_job_def(job_name(stage, batch.resource_class))
-        run = job.execute_in_process(instance=mill.instance, partition_key=batch_id, raise_on_error=False)
-        ended[batch.stage] = run.success
-    return ended
-
-
-@pytest.mark.parametrize("broken", [False, True])
-def test_a_job_of_it(database, store, settings, definitions, instance, given, broken):
-    mill = milling.Mill(database, store, settings, definitions, instance)
-    text, jingle = given
-    new = NewJob("montage", {"broken": broken}, text, "source", (("jingle", jingle),))
-    with database.session() as session:
-        (job_id,) = submit(
-            session, workspace_id=WORKSPACE, source="api", idempotency_key=uuid.uuid4().hex, jobs=[new],
-            settings=settings,
-        ).job_ids
-    assert work(mill) == {"synthesize": True, "tune": not broken}, "both branches; a batch of which nothing came fails"
-    assert mill.job(job_id).state == "running"
-    assert work(mill) == {"join": True}
-    files = mill.files(job_id)
-    assert set(files) == {"join.wav", "join.wav.receipt.json"}, "only what delivers"
-    key = signing_key(settings)
-    receipt = verify(files["join.wav.receipt.json"], files["join.wav"], {key.key_id: key.public_pem}).receipt
-    said = {step.name: step for step in receipt.steps}
-    assert list(said) == (["say", "join"] if broken else ["say", "tune", "join"])
-    assert receipt.left_out == (("tune",) if broken else ())
-    assert [warning["code"] for warning in mill.job(job_id).warnings] == (["out_of_tune"] if broken else [])
-    assert (said["say"].engine.name, said["join"].engine.name) == ("espeak-ng", "audiomill")
-    assert said["say"].options["rate_wpm"] == 175
-    assert [read.name for read in said["join"].reads] == [f"{name}/result" for name in list(said)[:-1]]
-    assert said["join"].reads[0].sha256 == said["say"].artifact_sha256
-    assert said["say"].checks
-    assert receipt.input.kind == "text"
-    assert said["say"].reads[0].sha256 == receipt.input.sha256
-"""
-INNER = """
-from tests.pipeline import milling
-from tests.pipeline.conftest import *  # noqa: F403
-
-
-def test_a_job_of_it(database, store, settings, definitions, instance):
-    mill = milling.Mill(database, store, settings, definitions, instance)
-    recipe_name, engine, name = {orders}
-    milling.ENGINES["announce"] = engine
-    jobs = mill.order([b"Good morning to all of you.", b"And a good night."], recipe_name, engine=engine)
-    mill.work()
-    for job in jobs:
-        files = mill.files(job)
-        assert set(files) >= {{name, name + milling.RECEIPT}}
-        assert len(files[name]) > 1000
-        assert mill.job(job).capability == recipe_name
-"""
 
 
 @pytest.fixture(scope="module")
@@ -415,44 +465,57 @@ def files(tree: Path) -> dict[str, str]:
     return {str(each.relative_to(tree)): each.read_text() for each in sources}
 
 
+@dataclass(frozen=True)
+class Touched:
+    """What was needed: new folders (with whatever is in them), new files beside, files that are shared, and lines in
+    these, besides imports: of an entry in a list its name is a line's part, and counts as one.
+    """
+
+    folders: int
+    files: int
+    shared: int
+    lines: int
+
+
+def touched(before: dict[str, str], after: dict[str, str]) -> Touched:
+    known = {str(Path(name).parent) for name in before}
+    new = [str(Path(name).parent) for name in after.keys() - before.keys()]
+    changed = [name for name in before if after[name] != before[name]]
+    lines = [line for name in changed for line in set(after[name].splitlines()) - set(before[name].splitlines())]
+    return Touched(
+        folders=len({folder for folder in new if folder not in known}),
+        files=sum(folder in known for folder in new),
+        shared=len(changed),
+        lines=sum(not re.match(r"from .* import", line) for line in lines),
+    )
+
+
 @pytest.mark.parametrize(
-    ("planting", "new", "shared", "lines"),
+    ("planting", "stated"),
     [
-        # A file; and its two stages, a folder and an asset each.
-        pytest.param(MONTAGE, 1 + 2 * 3, 1 + 2, 1 + 2 * 2, id="plan"),
-        pytest.param(CAPABILITY, 1, 1, 1, id="capability"),
-        pytest.param(ENGINE, 1, 1, 1, id="engine"),
-        # A folder of two files and an asset; its two lists, and a capability to order it by.
-        pytest.param(STAGE, 3 + 1, 2 + 1, 2 + 1, id="stage"),
+        # As the README and the design say it.
+        pytest.param(CAPABILITY, Touched(folders=0, files=1, shared=1, lines=1), id="capability"),
+        pytest.param(ENGINE, Touched(folders=0, files=1, shared=1, lines=1), id="engine"),
+        pytest.param(STAGE, Touched(folders=1, files=1, shared=2, lines=2), id="stage"),
+        pytest.param(NOUN, Touched(folders=1, files=0, shared=1, lines=1), id="noun"),
+        # A capability with two stages of its own.
+        pytest.param(MONTAGE, Touched(folders=2, files=1 + 2, shared=1 + 2, lines=1 + 2 * 2), id="plan"),
     ],
 )
-def test_planted_and_worked_off(copy: Checkout, planting: Planting, new: int, shared: int, lines: int) -> None:
-    before = files(copy.tree)
+def test_planted_and_worked_off(copy: Checkout, planting: Planting, stated: Touched) -> None:
+    kept = files(copy.tree)
     try:
+        if planting.with_it is not None:
+            planting.with_it.into(copy.tree)
+        before = files(copy.tree)
         planting.into(copy.tree)
-        after = files(copy.tree)
-        assert len(after.keys() - before.keys()) == new
-        changed = [name for name in before if after[name] != before[name]]
-        assert len(changed) == shared
-        added = sum(
-            len(set(after[name].splitlines()) - set(before[name].splitlines()))
-            - len(
-                re.findall(
-                    r"^from .* import",
-                    "\n".join(set(after[name].splitlines()) - set(before[name].splitlines())),
-                    re.MULTILINE,
-                )
-            )
-            for name in changed
-        )
-        assert added == lines, "besides its import"
-        text = INNER.format(orders=planting.orders) if planting.orders else INNER_MONTAGE
-        (copy.tree / "tests" / "pipeline" / "test_inner.py").write_text(text)
-        inner = "tests/pipeline/test_inner.py::test_a_job_of_it"
+        assert touched(before, files(copy.tree)) == stated
+        (copy.tree / planting.folder / "test_inner.py").write_text(planting.inner)
+        inner = f"{planting.folder}/test_inner.py::test_a_job_of_it"
         outcomes = copy.test([inner], seconds=200, until_one_fails=True)
         assert {ended.kind for ended in outcomes.values()} == {PASSED}, copy.said()
     finally:
-        for name in files(copy.tree).keys() - before.keys():
+        for name in files(copy.tree).keys() - kept.keys():
             (copy.tree / name).unlink()
-        for name, text in before.items():
+        for name, text in kept.items():
             (copy.tree / name).write_text(text)

@@ -17,6 +17,7 @@ from audiomill.database.embedded import running_server
 from audiomill.platform.processes import free_ports, platform_processes
 from audiomill.settings import Settings
 from tests.e2e.conftest import wait_until
+from tests.fakes.films import film, talk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +134,22 @@ def test_block_beside_a_running_platform(clone, up, recordings):
     assert str(clone.data_dir) in said.stdout
     assert "/login?token=" in said.stderr
     assert list((clone.folder / "out").rglob("*.receipt.json"))
+
+
+def test_demo_of_a_dub_takes_set_and_inputs(clone, up, tmp_path):
+    """README's line, word by word, with a film that is made here and its Spanish subtitles."""
+    (command,) = re.findall(r"`(make demo RECIPE=dub [^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    spoken = talk(tmp_path)
+    film(clone.folder / "film.mp4", [spoken.sound])
+    (clone.folder / "es.srt").write_bytes(spoken.srt("target"))
+    assert "1 of 1 complete" in clone.run(command).stdout
+    folder = clone.folder / "demo-output" / "film.mp4"
+    # Without source.srt: what the embedded recogniser hears of these voices may be refused, and the dub goes on.
+    assert {"dub.mp4", "dub.mp4.receipt.json", "lines.json", "target.srt"} <= {path.name for path in folder.iterdir()}
+    lines = json.loads((folder / "lines.json").read_text(encoding="utf-8"))
+    assert (lines["source_language"], lines["target_language"]) == ("en", "es")
+    assert len(lines["lines"]) == len(spoken.turns)
+    assert "tren" in lines["lines"][0]["translation"]
 
 
 def test_demo_and_clean_beside_a_running_platform(clone, up):

@@ -1,13 +1,17 @@
 """What the README says is true: its commands, settings, files and recipes exist."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
+from audiomill.catalogue.capabilities import capability, validated
 from audiomill.catalogue.recipes import RECIPES
 from audiomill.cli.main import app
+from audiomill.inbox.manifests import read_manifest
 from audiomill.settings import unknown_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +30,36 @@ def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`?make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_set_and_inputs_of_the_demo_reach_the_command() -> None:
+    (written,) = re.findall(r"`make (demo RECIPE=dub [^`]*)`", README)
+    shown = subprocess.run(
+        ["make", "-n", *shlex.split(written)], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    command = shown[shown.index("audiomill demo") :].replace("\\\n", " ").split()
+    assert command[2:] == [
+        *("--recipe", "dub"),
+        *("--set", "target_language=es"),
+        *("--set", "source_language=en"),
+        *("--input", "subtitles=es.srt"),
+        "film.mp4",
+    ]
+
+
+def test_orders_of_the_readme_are_orders() -> None:
+    """Their parameters and roles are those of the recipe, in the demo, on the command line and in a manifest."""
+    orders = [
+        ({"target_language": "es", "source_language": "en"}, {"source": 1, "subtitles": 1}),
+        ({"target_language": "es"}, {"source": 1, "subtitles": 1}),
+    ]
+    for given, roles in orders:
+        assert capability("dub").planned(validated("dub", given), roles).steps
+    assert "--recipe dub --set target_language=es --input subtitles=es.srt" in README
+    (manifest,) = re.findall(r"`film.mp4.job.json`: `(\{.*?\}\})`", README)
+    said = read_manifest("inbox/default/dub/film.mp4.job.json", manifest.encode())
+    assert said.parameters == orders[1][0]
+    assert [role for role, _ in said.inputs] == ["subtitles"]
 
 
 def test_commands_exist() -> None:

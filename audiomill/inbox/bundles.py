@@ -1,6 +1,7 @@
 """Which objects of the inbox belong together by a manifest, asked of one page of it: nothing is decided here.
 
-A manifest is read when it, or what it names, is new as it is; what is known and done costs nothing.
+A manifest is read when it, or what it names, is new as it is; what is known and done costs nothing. Whatever is read is
+read once a page, and is what was listed.
 """
 
 import hashlib
@@ -10,6 +11,10 @@ from audiomill.errors import CustomerError, NotFound
 from audiomill.inbox.entries import NEW, Entry
 from audiomill.inbox.manifests import MOST_BYTES, Manifest, is_manifest, manifest_of, read_manifest
 from audiomill.storage import ObjectInfo, ObjectStore, Page
+
+
+class StillWritten(Exception):
+    """The object changed while it was read."""
 
 
 class Bundles:
@@ -25,6 +30,7 @@ class Bundles:
         self._after, self._last = (after or "").encode(), page.next_after
         self._asked: dict[str, ObjectInfo | None] = {}
         self._read: dict[str, tuple[bytes, str]] = {}
+        self._versions: dict[str, str] = {}
         self._claims: dict[str, str] = {}
 
     def info(self, key: str) -> ObjectInfo | None:
@@ -42,19 +48,36 @@ class Bundles:
         return self._asked[key]
 
     def read(self, info: ObjectInfo) -> tuple[bytes, str]:
-        """A manifest's bytes (the first of one too large), and its version. Raises NotFound, BadRequest."""
+        """A manifest's bytes (as many blanks of one too large), and its version. Raises NotFound, BadRequest,
+        StillWritten.
+        """
         if info.key not in self._read:
             data = b" " * (MOST_BYTES + 1) if info.size_bytes > MOST_BYTES else self._store.get_bytes(info.key)
+            self._refuse_written(info)
             sha256 = hashlib.sha256(info.signature.encode() if info.size_bytes > MOST_BYTES else data).hexdigest()
             self._read[info.key] = (data, info.version or sha256)
         return self._read[info.key]
+
+    def version(self, info: ObjectInfo) -> str:
+        """The version of exactly what was listed. Raises NotFound, BadRequest, StillWritten."""
+        if info.version is not None:
+            return info.version
+        if info.key not in self._versions:
+            version = self._store.version(info.key)
+            self._refuse_written(info)
+            self._versions[info.key] = version
+        return self._versions[info.key]
+
+    def is_read(self, info: ObjectInfo) -> bool:
+        """Whether its version costs nothing."""
+        return info.version is not None or info.key in self._versions
 
     def claim(self, info: ObjectInfo) -> None:
         """What this manifest names is no job of its own, wherever in the page it comes."""
         try:
             for _, key in self._manifest(info).inputs:
                 self._claims.setdefault(key, info.key)
-        except CustomerError:
+        except (CustomerError, StillWritten):
             return  # said in its turn
 
     def owner(self, info: ObjectInfo, entry: Entry) -> ObjectInfo | None:
@@ -74,6 +97,10 @@ class Bundles:
             return any(key == info.key for _, key in self._manifest(manifest).inputs)
         except CustomerError:
             return False
+
+    def _refuse_written(self, info: ObjectInfo) -> None:
+        if self._store.stat(info.key).signature != info.signature:
+            raise StillWritten
 
     def _manifest(self, info: ObjectInfo) -> Manifest:
         return read_manifest(info.key, self.read(info)[0])

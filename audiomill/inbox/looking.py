@@ -25,7 +25,7 @@ from audiomill.errors import (
     NotFound,
     QuotaExceeded,
 )
-from audiomill.inbox.bundles import Bundles, manifests_of
+from audiomill.inbox.bundles import Bundles, StillWritten, manifests_of
 from audiomill.inbox.entries import NEW, Entry, Note, known_entries
 from audiomill.inbox.manifests import Manifest, file_of, is_manifest, manifest_of, read_manifest
 from audiomill.inbox.orders import HELD, Found, Present
@@ -61,10 +61,6 @@ class Circumstances:
     engines: Sequence[EngineView]
     unserved: dict[str, str]
     needs: dict[str, str]
-
-
-class _StillWritten(Exception):
-    """The object changed while it was read."""
 
 
 class _Enough(Exception):
@@ -131,7 +127,9 @@ class _Looking:
     def all(self) -> Look:
         look, objects = self._look, self._page.objects
         for info in manifests_of(self._page):
-            if self._is_due(info, self._known.get(info.key, NEW)):
+            manifest = self._known.get(info.key, NEW)
+            # One that is still being written, too: it need not be whole to keep what it names.
+            if not manifest.settles(info) and not manifest.rests(info):
                 self._guarded(info, lambda info=info: self._bundles.claim(info))  # type: ignore[misc]  # bound now
         for place, info in enumerate(objects):
             try:
@@ -143,10 +141,6 @@ class _Looking:
                 break
             look.looked_at += 1
         return look
-
-    def _is_due(self, info: ObjectInfo, manifest: Entry) -> bool:
-        still = info.settled_seconds >= self._settings.inbox.settle_seconds
-        return still and not manifest.settles(info) and not manifest.rests(info)
 
     def _one(self, info: ObjectInfo, entry: Entry) -> None:
         look = self._look
@@ -170,7 +164,7 @@ class _Looking:
         except NotFound:
             # Gone between listing and reading: there is nothing to take, and nothing to say to anyone.
             return
-        except _StillWritten:
+        except StillWritten:
             look.waiting += 1
             look.again.append(info.key)
         except (EngineUnavailable, QuotaExceeded) as error:
@@ -247,29 +241,38 @@ class _Looking:
     def _manifest(self, info: ObjectInfo) -> None:
         workspace_id, recipe_name = _place(info.key, self._circumstances.workspaces)
         data, version = self._bundles.read(info)
+        keys: list[str] = []
         try:
             manifest = read_manifest(info.key, data)
+            keys += [key for _, key in manifest.inputs]
             named = self._named(info, recipe_name, manifest)
         except (EngineUnavailable, LimitExceeded):
+            self._hold(info, keys)
             raise
         except CustomerError as error:
             # It is wrong as it is: nothing but another writing of it mends that.
             self._look.notes.append(Note(info, "rejected", version=version, reason=error.message))
+            self._hold(info, keys)
             return
         members = [(role, self._bundles.info(key)) for role, key in named]
         there = [(role, member) for role, member in members if member is not None]
         if len(there) < len(members):
-            self._incomplete(info, [key for _, key in named], [member for _, member in there])
+            self._incomplete(info, [key for _, key in named])
             return
         if any(member.settled_seconds < self._settings.inbox.settle_seconds for _, member in there):
             self._look.waiting += 1
             self._look.again.append(info.key)
             return
-        for _, member in there:
-            self._refuse_too_large(member)
-        self._refuse_without_room(workspace_id, sum(member.size_bytes for _, member in there))
+        size_bytes = sum(member.size_bytes for _, member in there)
+        try:
+            for _, member in there:
+                self._refuse_too_large(member)
+            self._refuse_without_room(workspace_id, size_bytes)
+        except CustomerError:
+            self._hold(info, keys)
+            raise
         first, *others = self._present(there)
-        self._look.found_bytes[workspace_id] += sum(member.size_bytes for _, member in there)
+        self._look.found_bytes[workspace_id] += size_bytes
         self._look.ordered |= {member.key for _, member in there}
         self._look.found.append(
             Found(
@@ -302,10 +305,9 @@ class _Looking:
         )
         return named
 
-    def _incomplete(self, info: ObjectInfo, keys: Sequence[str], there: Sequence[ObjectInfo]) -> None:
+    def _incomplete(self, info: ObjectInfo, keys: Sequence[str]) -> None:
         """Some of what it names is not there (yet): that waits, and so does the rest; after a time it is refused."""
-        present = {member.key for member in there}
-        absent = [key for key in keys if key not in present]
+        absent = [key for key in keys if self._bundles.info(key) is None]
         folder = info.key.rpartition("/")[0] + "/"
         names = ", ".join(repr(key.removeprefix(folder)) for key in absent)
         late = info.age_seconds >= self._settings.inbox.manifest_seconds
@@ -313,23 +315,26 @@ class _Looking:
             f"{'It was not ordered, for these are' if late else 'It waits for what is'} not there: {names}. Put it "
             "beside the manifest. A manifest is called as its file, with .job.json after the whole name."
         )
-        look, held = self._look, HELD.format(name=display_name(info.key))
-        look.waiting += 1
-        look.notes.append(Note(info, "rejected" if late else "waiting", reason=reason))
-        look.notes += [Note(member, "waiting", reason=held, named_by=info.key) for member in there]
-        # So that it is known whose they are when they come.
-        missing = f"It is not there yet, and {display_name(info.key)!r} names it."
-        look.notes += [
-            Note(ObjectInfo(key, 0, "absent", 0.0), "waiting", reason=missing, named_by=info.key) for key in absent
-        ]
+        self._look.waiting += 1
+        self._look.notes.append(Note(info, "rejected" if late else "waiting", reason=reason))
+        self._hold(info, keys)
+
+    def _hold(self, info: ObjectInfo, keys: Sequence[str]) -> None:
+        """What a manifest names is no job of its own while that is not ordered, nor when it comes later."""
+        name = display_name(info.key)
+        for key in keys:
+            member = self._bundles.info(key)
+            reason = HELD.format(name=name) if member else f"It is not there yet, and {name!r} names it."
+            what = member or ObjectInfo(key, 0, "absent", 0.0)
+            self._look.notes.append(Note(what, "waiting", reason=reason, named_by=info.key))
 
     def _present(self, members: Sequence[tuple[str | None, ObjectInfo]]) -> list[Present]:
-        """Their versions; what must be read for it is. Raises _Enough, _StillWritten."""
-        to_read = sum(info.size_bytes for _, info in members if info.version is None)
+        """Their versions; what must be read for it is. Raises _Enough, StillWritten."""
+        to_read = sum(info.size_bytes for _, info in members if not self._bundles.is_read(info))
         if to_read and self._look.read_bytes and self._look.read_bytes + to_read > MOST_READ_BYTES:
             raise _Enough
-        self._look.read_bytes += sum(info.size_bytes for _, info in members)
-        return [Present(info, info.version or _read_version(self._store, info), role) for role, info in members]
+        self._look.read_bytes += to_read
+        return [Present(info, self._bundles.version(info), role) for role, info in members]
 
     def _refuse_too_large(self, info: ObjectInfo) -> None:
         if info.size_bytes > self._settings.limits.max_bytes:
@@ -352,14 +357,6 @@ def failed(info: ObjectInfo, entry: Entry, error: Exception) -> Note:
             at=f"{where[0].filename.rpartition('/')[2]}:{where[0].lineno}" if where else None,
         )
     return Note(info, "failed", reason=_FAILED)
-
-
-def _read_version(store: ObjectStore, info: ObjectInfo) -> str:
-    """The version of exactly what was listed. Raises _StillWritten when it was written meanwhile."""
-    version = store.version(info.key)
-    if store.stat(info.key).signature != info.signature:
-        raise _StillWritten
-    return version
 
 
 def _place(key: str, workspaces: Container[str]) -> tuple[str, str]:

@@ -24,6 +24,9 @@ MOST_BYTES = 64 * 1024
 MOST_KEY_BYTES = 1500
 """More than any store's keys have, and as much as an index takes."""
 
+MOST_INPUTS = 100
+"""Each is looked for while its manifest waits. More than any recipe takes."""
+
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
@@ -31,7 +34,7 @@ class _Said(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
 
     parameters: dict[str, Any] = {}
-    inputs: dict[Annotated[str, Field(max_length=40)], Name | list[Name]] = Field(default={}, max_length=100)
+    inputs: dict[Annotated[str, Field(max_length=40)], Name | list[Name]] = Field(default={}, max_length=MOST_INPUTS)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def _no(constant: str) -> float:
 
 def _keys(key: str, said: _Said) -> Iterator[tuple[str, str]]:
     folder, known = key.rpartition("/")[0], {key}
+    if sum(1 if isinstance(names, str) else len(names) for names in said.inputs.values()) > MOST_INPUTS:
+        raise _bad(f"It names more than {MOST_INPUTS} inputs")
     for role, names in said.inputs.items():
         for name in [names] if isinstance(names, str) else names:
             if any(part in {"", ".", ".."} for part in name.split("/")) or "\0" in name:

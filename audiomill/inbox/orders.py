@@ -69,6 +69,18 @@ class Found:
         """Whether it was ordered, or refused, as it is."""
         return all(known.get(each.info.key, NEW).settles(each.info) for each in self.led_by)
 
+    @property
+    def unchanged(self) -> list[Note]:
+        """What is to be said where it is what was ordered before. It belongs to its manifest as it did."""
+        manifest = self.manifest.info.key if self.manifest else None
+        return [
+            Note(
+                lead.info, "submitted", version=lead.version, reason=_UNCHANGED,
+                named_by=None if lead.info.key == manifest else manifest,
+            )
+            for lead in self.led_by
+        ]  # fmt: skip
+
     def notes(self, outcome: Outcome, *, reason: str | None = None, submission_id: str | None = None) -> list[Note]:
         """What is to be said of its objects."""
         if self.manifest is None:
@@ -104,7 +116,7 @@ def order_found(
     groups: dict[tuple[str, str], list[Found]] = {}
     for each in found:
         if _is_unchanged(session, each, known):
-            notes += [Note(lead.info, "submitted", version=lead.version, reason=_UNCHANGED) for lead in each.led_by]
+            notes += each.unchanged
         else:
             groups.setdefault((each.workspace_id, each.recipe), []).append(each)
     limit = settings.limits.max_jobs_per_submission

@@ -92,7 +92,15 @@ def _take(
             # Another taker may have been through this page since we looked.
             keys = [each.info.key for found in look.found for each in (*found.led_by, *found.others)]
             current = known_entries(session, [*keys, *(note.info.key for note in look.notes)])
-            said = [note for note in look.notes if not _is_said(current.get(note.info.key, NEW), note)]
+            overtaken = {
+                note.info.key for note in look.notes if current.get(note.info.key, NEW).says(note.info, "submitted")
+            }
+            said = [
+                note
+                for note in look.notes
+                # What a manifest was waiting for is of no matter when another taker has ordered it.
+                if note.named_by not in overtaken and not _is_said(current.get(note.info.key, NEW), note)
+            ]
             found = [each for each in look.found if not each.is_settled(current)]
             ordered = order_found(session, found, current, settings, failed=failed)
             write_notes(session, [*said, *ordered])

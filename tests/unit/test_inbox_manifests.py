@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,13 @@ from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.database.connection import Database
 from audiomill.database.tables import Job, JobInput, Recording
 from audiomill.errors import BadRequest
+from audiomill.inbox import sweep as inbox_sweep
 from audiomill.inbox.entries import recent_entries
 from audiomill.inbox.manifests import MOST_BYTES, read_manifest
 from audiomill.inbox.sweep import InboxTally, take_keys, take_page
 from audiomill.jobs.availability import report
 from audiomill.settings import Settings, StorageSettings
-from audiomill.storage import ObjectStore
+from audiomill.storage import ObjectStore, Page
 from audiomill.storage.factory import open_store
 from audiomill.storage.local import LocalStore
 from audiomill.storage.s3 import S3Store
@@ -359,3 +362,129 @@ def test_a_manifest_that_waits_is_read_once_a_minute(
             minutes_later(database)
         sweep(database, inbox, config)
         assert len(reads) == expected
+
+
+def test_a_manifest_that_is_written_while_it_is_read_is_ordered_once_and_as_it_came_to_be(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(inbox, FILM, b"film", at=1000)
+    write(inbox, SUBTITLES, b"1", at=1000)
+    write(inbox, MANIFEST, {"parameters": {"target_language": "en"}}, at=1000)
+    read = inbox.get_bytes
+
+    def late(key: str) -> bytes:
+        write(inbox, MANIFEST, SPANISH, at=2000)
+        return read(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "get_bytes", late)
+        first = submitted(database, inbox, config)
+    assert first + submitted(database, inbox, config) == 1
+    assert jobs(database) == [DUBBED]
+
+
+def test_what_another_taker_ordered_meanwhile_is_not_said_to_wait(
+    database: Database, config: Settings, inbox: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entry would be overwritten, and it be ordered again."""
+    write(inbox, SUBTITLES, b"1")
+    write(inbox, MANIFEST, SPANISH)
+    look = inbox_sweep.look_at
+
+    def overtaken(*given: Any) -> Any:
+        found = look(*given)
+        monkeypatch.setattr(inbox_sweep, "look_at", look)
+        write(inbox, FILM, b"film")
+        assert submitted(database, inbox, config) == 1
+        return found
+
+    monkeypatch.setattr(inbox_sweep, "look_at", overtaken)
+    for _ in range(3):
+        sweep(database, inbox, config)
+        minutes_later(database)
+    assert jobs(database) == [DUBBED]
+    assert {outcome for outcome, _ in said(database).values()} == {"submitted"}
+
+
+def test_what_is_restored_with_its_manifest_still_belongs_to_it(
+    database: Database, config: Settings, tmp_path: Path
+) -> None:
+    inbox = open_store(config)
+    folder = "inbox/acme/transcribe/"
+    both = (folder + "talk.job.json", folder + "talk.wav")
+    write(inbox, both[0], {"inputs": {"source": "talk.wav"}}, at=1000)
+    write(inbox, both[1], b"sound", at=1000)
+    assert submitted(database, inbox, config) == 1
+    for key in both:
+        path = config.data_dir / "store" / key
+        path.rename(tmp_path / "aside")
+        shutil.copy2(tmp_path / "aside", path)
+    assert submitted(database, inbox, config) == 0
+    write(inbox, both[1], b"other sound", at=2000)
+    assert submitted(database, inbox, config) == 0
+    assert "touch" in said(database)["talk.wav"][1]
+
+
+def test_an_input_of_many_is_read_once(database: Database, config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox = open_store(config)
+    write(inbox, SUBTITLES, b"1")
+    for number in range(3):
+        write(inbox, f"{FOLDER}{number}.mp4", b"film %d" % number)
+        write(inbox, f"{FOLDER}{number}.mp4.job.json", SPANISH)
+    reads: list[str] = []
+    version = inbox.version
+    monkeypatch.setattr(inbox, "version", lambda key: reads.append(key) or version(key))
+    assert submitted(database, inbox, config) == 3
+    assert sorted(reads) == [f"{FOLDER}0.mp4", f"{FOLDER}1.mp4", f"{FOLDER}2.mp4", SUBTITLES]
+
+
+def test_a_manifest_that_came_a_moment_ago_keeps_what_it_names(
+    database: Database, config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = open_store(config)
+    patient = config.model_copy(update={"inbox": config.inbox.model_copy(update={"settle_seconds": 3600})})
+    folder = "inbox/acme/transcribe/"
+    write(inbox, folder + "talk.wav", b"sound")
+    write(inbox, folder + "zz.job.json", {"inputs": {"source": "talk.wav"}})
+    listed = inbox.list_page
+
+    def still(prefix: str, *, after: str | None, limit: int) -> Page:
+        page = listed(prefix, after=after, limit=limit)
+        return replace(
+            page,
+            objects=tuple(
+                replace(info, settled_seconds=7200.0) if info.key.endswith(".wav") else info for info in page.objects
+            ),
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inbox, "list_page", still)
+        assert submitted(database, inbox, patient) == 0
+    assert submitted(database, inbox, config) == 1
+    assert submitted(database, inbox, config) == 0
+
+
+@pytest.mark.parametrize("language", [7, "xx"])
+@pytest.mark.parametrize("page_size", [1, 50])
+def test_a_manifest_that_is_wrong_or_waits_keeps_what_comes_later(
+    database: Database, config: Settings, inbox: ObjectStore, language: object, page_size: int
+) -> None:
+    """The language is not one, or no engine speaks it: either way its file must not be ordered without it."""
+    config = config.model_copy(update={"inbox": config.inbox.model_copy(update={"page_size": page_size})})
+    folder = "inbox/acme/transcribe/"
+    write(inbox, folder + "zz.job.json", {"inputs": {"source": "talk.wav"}, "parameters": {"language": language}})
+    assert submitted(database, inbox, config) == 0
+    write(inbox, folder + "talk.wav", b"sound")
+    for _ in range(2):
+        assert submitted(database, inbox, config) == 0
+        minutes_later(database)
+    assert said(database)["talk.wav"][0] == "waiting"
+    write(inbox, folder + "zz.job.json", {"inputs": {"source": "talk.wav"}, "parameters": {"language": "en"}}, at=5000)
+    assert submitted(database, inbox, config) == 1
+    assert jobs(database) == [("transcribe", "source=talk.wav")]
+
+
+def test_a_manifest_names_so_many_inputs_and_no_more() -> None:
+    names = [f"{number}.srt" for number in range(101)]
+    with pytest.raises(BadRequest, match="more than 100"):
+        read_manifest(MANIFEST, json.dumps({"inputs": {"subtitles": names[:60], "source": names[60:]}}).encode())

@@ -12,15 +12,19 @@ BLOCK_SAMPLES = 1 << 18
 """Samples per channel taken at a time: 1 MiB of float32 a channel, about 16 s at 16 kHz."""
 
 
-def blocks(audio: Audio, samples: int = BLOCK_SAMPLES) -> Iterator[NDArray[np.float32]]:
-    """Consecutive views [channels, up to `samples`] that together are `audio.samples`; none when it is empty.
+def blocks(
+    audio: Audio, samples: int = BLOCK_SAMPLES, *, first: int = 0, last: int | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Consecutive views [channels, up to `samples`] that together are `audio.samples[:, first:last]`; none when that is
+    empty.
 
     What was walked through is let go of (`let_go`): to look at a view again is slower, and gives the same.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, not {samples}")
-    for start in range(0, audio.samples.shape[1], samples):
-        block = audio.samples[:, start : start + samples]
+    end = audio.samples.shape[1] if last is None else last
+    for start in range(first, end, samples):
+        block = audio.samples[:, start : min(start + samples, end)]
         yield block
         let_go(block)
 

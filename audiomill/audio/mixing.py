@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiomill.audio.audio import Audio
-from audiomill.audio.blocks import BLOCK_SAMPLES
+from audiomill.audio.blocks import BLOCK_SAMPLES, let_go
 from audiomill.audio.loudness import Levelled, LoudnessMeter, levelled
 from audiomill.audio.spool import Spool
 
@@ -65,6 +65,7 @@ def _summed(background: Audio, lines: Iterator[Placed]) -> Iterator[NDArray[np.f
         block = np.zeros((background.channels, stop - start), dtype=np.float32)
         under = background.samples[:, start:stop]
         block[:, : under.shape[1]] = under
+        let_go(under)
         for line in sounding:
             _add(block, start, line)
         sounding = deque(line for line in sounding if line.end_sample > stop)

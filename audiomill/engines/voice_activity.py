@@ -77,7 +77,7 @@ def speech_spans(
         heard = _with_lead_in(samples, start, end)
         before = len(heard) - (end - start)
         found = get_speech_timestamps(heard, options)
-        let_go(samples[start:end])
+        let_go(samples[max(0, end - len(heard)) : end])
         spans = [
             Span(start + max(0, int(one["start"]) - before), start + int(one["end"]) - before)
             for one in found

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiomill.audio import Audio
-from audiomill.audio.blocks import BLOCK_SAMPLES
+from audiomill.audio.blocks import BLOCK_SAMPLES, let_go
 from audiomill.audio.spool import Spool
 from audiomill.engines.protocol import Engine, Progress
 from audiomill.errors import AudiomillError
@@ -90,6 +90,7 @@ def joined(source: Audio, voices: Iterable[Audio], *, chunk_seconds: float = CHU
                 spoken, left = split(here, piece[:, at:upto])
                 voice.write(spoken.T)
                 background.write(left.T)
+                let_go(here)
             tail, start = piece[:, done:], start + done
         if start != length:
             raise ValueError(f"voices of {start} samples for a source of {length}")

@@ -5,6 +5,7 @@ import statistics
 import numpy as np
 
 from audiomill.audio import Audio
+from audiomill.audio.blocks import let_go
 from audiomill.audio.pitch import pitches_hz
 from audiomill.lines.document import Line, Lines
 from audiomill.lines.speakers import speakers_by_pitch
@@ -36,7 +37,9 @@ def line_pitch_hz(line: Line, voice: Audio) -> float | None:
     """The median pitch of what is heard while a line is spoken in the source; None where nothing is voiced."""
     first = line.start_ms * voice.sample_rate_hz // 1000
     last = min(line.end_ms * voice.sample_rate_hz // 1000, first + round(_HEARD_SECONDS * voice.sample_rate_hz))
-    frames = pitches_hz(Audio(np.asarray(voice.samples[:, first:last]), voice.sample_rate_hz))
+    heard = voice.samples[:, first:last]
+    frames = pitches_hz(Audio(np.array(heard), voice.sample_rate_hz))
+    let_go(heard)
     voiced = frames[frames > 0]
     return float(np.median(voiced)) if len(voiced) >= _LEAST_VOICED_FRAMES else None
 

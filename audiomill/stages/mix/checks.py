@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiomill.audio import Audio, mono, resampled
-from audiomill.audio.blocks import BLOCK_SAMPLES
+from audiomill.audio.blocks import blocks
 from audiomill.engines.voice_activity import SAMPLE_RATE_HZ, speech_spans
 from audiomill.lines.document import Lines
 from audiomill.lines.fitting import length_ms
@@ -90,10 +90,11 @@ def background_kept(dub: Dub, background: Audio) -> Check:
     rate = background.sample_rate_hz
     now = before = 0.0
     for first, last in _between(dub.lines, int(background.samples.shape[1]), rate):
-        for at in range(first, last, BLOCK_SAMPLES):
-            upto = min(at + BLOCK_SAMPLES, last)
-            now += float(np.sum(np.square(dub.audio.samples[:, at:upto], dtype=np.float64)))
-            before += float(np.sum(np.square(background.samples[:, at:upto], dtype=np.float64)))
+        for heard, was in zip(
+            blocks(dub.audio, first=first, last=last), blocks(background, first=first, last=last), strict=True
+        ):
+            now += float(np.sum(np.square(heard, dtype=np.float64)))
+            before += float(np.sum(np.square(was, dtype=np.float64)))
     off = abs(10 * np.log10(now / before)) if now > 0 and before > 0 else 0.0
     reason = f"Where no line is heard the background is {off:.1f} dB louder or quieter than it was."
     passed = bool(off <= MOST_BACKGROUND_DB)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiomill.audio import Audio, resampled
-from audiomill.audio.blocks import blocks
+from audiomill.audio.blocks import blocks, let_go
 from audiomill.audio.loudness import CEILING_DBTP, Levelled, Loudness, LoudnessMeter, levelled, loudness
 from audiomill.audio.mixing import Placed, mixed
 from audiomill.audio.tempo import stretched
@@ -110,7 +110,9 @@ def _placed(lines: Lines, speech: Audio, background: Audio, gain_db: float) -> I
     for line, (first, last) in zip(lines.lines, where, strict=True):
         if first == last or line.actual_start_ms is None or line.actual_end_ms is None or line.rate is None:
             continue
-        sound = Audio(np.array(speech.samples[:, first:last]), speech.sample_rate_hz)
+        spoken = speech.samples[:, first:last]
+        sound = Audio(np.array(spoken), speech.sample_rate_hz)
+        let_go(spoken)
         fast = resampled(stretched(sound, line.rate), rate)
         start = line.actual_start_ms * rate // 1000
         room = line.actual_end_ms * rate // 1000 - start

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from audiomill.audio import decode
+from audiomill.audio.blocks import let_go
 from audiomill.engines.protocol import Engine, Progress
 from audiomill.engines.separation.protocol import Chunk, Separated, Separator
 from audiomill.errors import AudiomillError
@@ -57,7 +58,10 @@ class Separating(PartsWork[Own, Chunk, Separated, None]):
 
     def run(self, engine: Engine, units: Sequence[Unit[Chunk]], progress: Progress) -> list[Separated | AudiomillError]:
         """One call."""
-        return cast("Separator", engine).separate([unit.payload for unit in units], progress)
+        results = cast("Separator", engine).separate([unit.payload for unit in units], progress)
+        for unit in units:
+            let_go(unit.payload.audio.samples)
+        return results
 
     def gather(self, opened: Opened[Hand[Own]], index: int, result: Separated) -> None:
         """To disk."""

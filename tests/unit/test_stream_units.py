@@ -138,10 +138,16 @@ def test_units_are_asked_for_as_they_are_taken(tmp_path: Path) -> None:
 def test_an_engine_that_is_faster_than_its_results_are_written_waits_for_them(tmp_path: Path) -> None:
     """What a call made is in memory until it is gathered: a book of hours would be, were its speech only counted."""
     made, waiting = 0, []
+    at_rest = threading.Event()
 
     class Slow(Cutting):
         def gather(self, opened: Opened[str], index: int, result: Any) -> Any:
-            time.sleep(0.01)
+            """None is gathered before the engine makes no more by itself."""
+            seen = -1
+            while not at_rest.is_set() and seen != made:
+                seen = made
+                time.sleep(0.5)
+            at_rest.set()
             return super().gather(opened, index, result)
 
     def run(units: list[tuple[str, int]], _progress: Progress) -> list[Any]:

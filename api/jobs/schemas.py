@@ -170,8 +170,10 @@ class JobSummary(BaseModel):
     submission_id: str
     recipe: str
     capability: str
-    parameters: dict[str, Any] = Field(description="complete, `auto` resolved")
-    engine: str
+    parameters: dict[str, Any] = Field(
+        description="as ordered, completed with defaults; what `auto` came to is `engine`, of several steps in `steps`"
+    )
+    engine: str = Field(description="of the step that moved last; `audiomill`: that step needs none")
     model: str | None = None
     state: JobState
     stage: str

@@ -1,8 +1,10 @@
 """The capabilities by name: what can be ordered, and the check of an order's parameters. Each is said in its file."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from audiomill.catalogue.capability import Capability
 from audiomill.catalogue.dub import DUB
@@ -23,12 +25,6 @@ def capability(name: str) -> Capability:
         raise BadRequest(f"There is no capability {name!r}. There are: {known}.", code="unknown_capability") from None
 
 
-def _said(message: str) -> str:
-    """Pydantic's words without those of its trade."""
-    plain = message.removeprefix("Value error, ").replace(" after validation", "")
-    return plain.replace("Tuple should", "the list should").replace("Input should", "it should")
-
-
 def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:
     """The parameters of a capability, checked and completed with defaults. Raises BadRequest that names the field."""
     kind = capability(capability_name).parameters
@@ -36,10 +32,58 @@ def validated(capability_name: str, parameters: dict[str, Any]) -> Parameters:
         return kind.model_validate(parameters)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "parameters"
-        if first["type"] == "missing":
-            raise BadRequest(f"{capability_name} needs the parameter {field!r}.", code="bad_parameter") from error
-        raise BadRequest(
-            f"The parameter {field!r} of {capability_name} is not right: {_said(first['msg'])}.",
-            code="bad_parameter",
-        ) from error
+        raise BadRequest(f"{_refusal(capability_name, kind, parameters, first)}.", code="bad_parameter") from error
+
+
+_SHOULD_BE = {
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "names with their values",
+    "model_type": "names with their values",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What pydantic says in words of its trade, in words of an order."""
+
+
+def _refusal(capability_name: str, kind: type[BaseModel], given: dict[str, Any], first: ErrorDetails) -> str:
+    """A sentence but for its end."""
+    place = _place(first["loc"], given)
+    name = ".".join(filter(None, place))
+    described = kind.model_fields[name].description if name in kind.model_fields else None
+    if first["type"] == "missing":
+        return f"{capability_name} needs the parameter {name!r}" + (f": {described}" if described else "")
+    if first["type"] == "extra_forbidden":
+        owner = kind if len(place) == 1 else kind.model_fields[place[0]].annotation
+        known = owner.model_fields if isinstance(owner, type) and issubclass(owner, BaseModel) else {}
+        return f"{capability_name} has no parameter {name!r}. It has: {', '.join(known)}"
+    if not name:
+        return f"These parameters do not go together in {capability_name}: {_said(first['msg'])}"
+    said = f"it should be {_SHOULD_BE[first['type']]}" if first["type"] in _SHOULD_BE else _said(first["msg"])
+    if first["type"] == "string_pattern_mismatch":
+        said = "it is not written as it should be" + (f". It is: {described}" if described else "")
+    return f"The parameter {name!r} of {capability_name} is not right: {said}"
+
+
+def _place(place: Sequence[int | str], given: Any) -> list[str]:  # noqa: ANN401 - whatever JSON holds
+    """As far as it leads into what was given: behind that are the names of types."""
+    parts = []
+    for part in place:
+        if not isinstance(given, dict | list | tuple):
+            break
+        parts.append(str(part))
+        given = given.get(part) if isinstance(given, dict) else given[int(part)]
+    return parts
+
+
+def _said(message: str) -> str:
+    """Pydantic's words without those of its trade."""
+    plain = message.removeprefix("Value error, ").replace(" after validation", "")
+    for word in ("Tuple", "Dictionary", "Input", "String", "List"):
+        plain = plain.replace(f"{word} should", "it should")
+    return plain

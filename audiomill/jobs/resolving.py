@@ -107,8 +107,8 @@ def _refuse_wrong_kind(recipe_name: str, role: Role, given: InputObject) -> None
     if given.kind is None or given.kind == role.kind:
         return
     raise BadRequest(
-        f"The recipe {recipe_name!r} takes {_WORDS[role.kind]}, and {given.filename!r} is "
-        f"{_WORDS[given.kind]}. Order it without that input, or by another recipe.",
+        f"The recipe {recipe_name!r} takes {_WORDS[role.kind]} as {role.name!r}, and {given.filename!r} is "
+        f"{_WORDS[given.kind]}. Send {_WORDS[role.kind]}, give the file its own role, or order another recipe.",
         code="wrong_kind_of_input",
     )
 

@@ -80,6 +80,7 @@ def test_an_input_of_the_wrong_kind_is_refused_with_its_name(
     refused = client.post("/v1/jobs", json={"recipe": recipe, "inputs": [given]})
     assert (refused.status_code, refused.json()["code"]) == (422, "wrong_kind_of_input")
     assert "'a.wav'" in refused.json()["detail"]
+    assert "as 'source'" in refused.json()["detail"], "a recipe may take several, each of its kind"
 
 
 def test_the_store_is_asked_outside_of_transactions_and_reads_no_upload_that_was_hashed_as_it_came(

@@ -234,19 +234,23 @@ def _fetched(client: "ApiClient", job: dict[str, Any] | None, folder: Path) -> s
 
 
 def _show(outcomes: list[Outcome], note: str | None) -> None:
-    rows = []
+    from audiomill.client.told import engines_of, with_warnings  # noqa: PLC0415 - as above
+
+    rows, used = [], set()
     for outcome in outcomes:
         job = outcome.job or {}
-        engine = " ".join(part for part in (job.get("engine"), job.get("model")) if part)
+        engines = engines_of(job)
+        used |= set(engines)
         audio = job.get("duration_seconds")
-        result = outcome.problem or f"{outcome.folder}/: {', '.join(_deliverables(outcome.folder, job))}"
-        rows.append((outcome.path, engine, "" if audio is None else f"{audio:.1f}", _taken(job), result))
-    show_table(("file", "engine", "seconds of audio", "seconds taken", "outputs, or what was wrong"), rows)
+        there = f"{outcome.folder}/: {', '.join(_deliverables(outcome.folder, job))}"
+        result = outcome.problem or with_warnings(there, job)
+        shown = "" if audio is None else f"{audio:.1f}"
+        rows.append((outcome.path, ", ".join(engines), shown, _taken(job), result))
+    show_table(("file", "engines", "seconds of audio", "seconds taken", "outputs, or what was wrong"), rows)
     good = sum(outcome.problem is None for outcome in outcomes)
     out.print(
         f"{good} of {len(outcomes)} complete; every output has a receipt that holds." if good else "None is complete."
     )
-    used = {str((outcome.job or {}).get("engine")) for outcome in outcomes}
     if note is not None and "pocketsphinx" in used:
         err.print(f"[yellow]{printable(note)}[/yellow]")
 

@@ -1,16 +1,13 @@
 """`audiomill jobs`: an operator's look at the jobs of all workspaces, straight from the database."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from audiomill.cli.database import open_database
 from audiomill.console import SentenceGroup, err, out, printable, show_table
 from audiomill.platform.installation import current_settings
-
-if TYPE_CHECKING:
-    from audiomill.jobs.queries import JobView
 
 jobs_app = typer.Typer(cls=SentenceGroup, help="Look at jobs, cancel them.", no_args_is_help=True)
 ENDED = frozenset({"complete", "failed", "cancelled"})
@@ -57,6 +54,7 @@ def list_jobs(
 @jobs_app.command("show")
 def show(job_id: JobId) -> None:
     """A job with its batch, its Dagster run, its steps where it has several, and its outputs."""
+    from audiomill.client.told import engines_of  # noqa: PLC0415 - as above
     from audiomill.jobs import queries  # noqa: PLC0415 - as above
     from audiomill.jobs.handed_back import troubles  # noqa: PLC0415 - as above
 
@@ -66,7 +64,7 @@ def show(job_id: JobId) -> None:
     run_url = f"{current_settings().dagster_ui_url}/runs/{view.run_id}" if view.run_id else None
     fields = (
         ("job", view.id), ("workspace", view.workspace_id), ("submission", view.submission_id),
-        ("file", view.filename), ("recipe", view.recipe), ("engine", _engine(view)),
+        ("file", view.filename), ("recipe", view.recipe), ("engines", ", ".join(engines_of(vars(view)))),
         ("state", f"{view.state} ({view.stage}, {view.progress:.0%})"), ("reason", view.failure_reason),
         *(("warning", warning["sentence"]) for warning in view.warnings),
         *(("handed back", f"{each.times} times, through a fault of ours: {each.why}") for each in trouble),
@@ -143,7 +141,3 @@ def watch(job_id: JobId) -> None:
                 time.sleep(WATCH_SECONDS)
     if state != "complete":
         raise typer.Exit(1)
-
-
-def _engine(view: "JobView") -> str:
-    return view.engine if view.model is None else f"{view.engine} {view.model}"

@@ -110,6 +110,7 @@ def submit(
 
 def _finish(client: Any, ordered: list[Any], download: Path | None) -> bool:  # noqa: ANN401 - imported late
     from audiomill.client.submitting import download_outputs, folder_names, follow_all  # noqa: PLC0415 - as above
+    from audiomill.client.told import with_warnings  # noqa: PLC0415 - as above
 
     names = folder_names([each.path for each in ordered])
     places = {each.job_id: name for each, name in zip(ordered, names, strict=True) if each.job_id}
@@ -123,6 +124,8 @@ def _finish(client: Any, ordered: list[Any], download: Path | None) -> bool:  # 
         if job["state"] == "complete" and download is not None:
             folder = download / places[job_id]
             remark = f"{len(download_outputs(client, job, folder))} files in {folder}"
+        if job["state"] == "complete":
+            remark = with_warnings(remark, job)
         ended[job_id] = (job["state"], remark)
 
     stopped = False

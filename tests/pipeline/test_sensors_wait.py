@@ -14,13 +14,14 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from sqlalchemy import text
 
 from audiomill.database.connection import Database
+from audiomill.inbox.watch import InboxWatch
 from audiomill.jobs.batches import waiting
 from audiomill.jobs.batches.waiting import APPLICATION_NAME, stop_mark
 from audiomill.platform.instance import dagster_yaml
 from audiomill.platform.supervision import programs
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
-from sensors.inbox import close_watches
+from sensors.inbox import Intake, close_watches
 from tests.pipeline.conftest import WORKSPACE, Order
 from tests.pipeline.test_sensors_start import Sensor
 
@@ -269,11 +270,21 @@ def test_what_comes_with_it_is_taken_by_the_same_tick(
     assert (ticks.pool.submit(inbox.tick).result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("2 submitted")
 
 
-def test_a_tick_that_swept_and_found_nothing_listens_too(ticks: Ticks, order: Order, folder: Path) -> None:
+def test_a_tick_that_swept_and_found_nothing_listens_too(
+    ticks: Ticks, order: Order, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first one after a start, and one a minute: the next would begin five seconds later at the earliest."""
+    swept, sweep = threading.Event(), Intake.sweep
+
+    def sweep_and_tell(intake: Intake, after: str | None, watch: InboxWatch | None) -> str | None:
+        try:
+            return sweep(intake, after, watch)
+        finally:
+            swept.set()
+
+    monkeypatch.setattr(Intake, "sweep", sweep_and_tell)
     tick = ticks.pool.submit(Sensor(ticks.definitions, ticks.instance, "inbox").tick)
-    with pytest.raises(TimeoutError):
-        tick.result(1)
+    assert swept.wait(LONG_ENOUGH_SECONDS)
     drop(folder, "after-the-sweep.wav")
     assert (tick.result(LONG_ENOUGH_SECONDS).skip_message or "").startswith("1 submitted")
 

@@ -287,6 +287,17 @@ def test_another_language_is_refused(engine, sentences):
     assert transcribed(engine, sentences[:1], TranscribeParameters(language="en-GB"))[0].segments
 
 
+def test_the_model_that_finds_utterances_is_loaded_while_the_workers_build_their_decoders(tmp_path, monkeypatch):
+    from faster_whisper import vad
+
+    made = Pocketsphinx(model_store=tmp_path, budget=CoreBudget(tmp_path, 1))
+    begun = []
+    monkeypatch.setattr(made, "_running_pool", lambda: begun.append("workers"))
+    monkeypatch.setattr(vad, "get_vad_model", lambda: begun.append("model"))
+    made.load(None, "cpu")
+    assert begun == ["workers", "model"]
+
+
 def test_what_it_cannot_load(engine):
     with pytest.raises(EngineUnavailable, match="one model"):
         engine.load("large", "cpu")

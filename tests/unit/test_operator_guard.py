@@ -263,6 +263,11 @@ def test_wrong_keys_of_programs_that_change_something_are_counted_out_too(browse
     assert browser.server.reached == []
 
 
+def test_a_login_longer_than_a_login_is_not_read(browser):
+    assert browser.log_in(padding="k" * 9000).status_code == 401
+    assert browser.log_in(padding="k" * 7000).status_code == 200
+
+
 def test_logins_that_are_begun_together_are_counted_out_too(browser):
     """Each was begun before any was wrong."""
 

@@ -122,7 +122,8 @@ def test_connections_without_number_are_cut_off(port: int, monkeypatch: pytest.M
             raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert raw.recv(100).startswith(b"HTTP/1.1 401")
         third = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-        with contextlib.suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            third.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert third.recv(100) == b""
 
 

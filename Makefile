@@ -18,7 +18,7 @@ INPUTS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-torch explore guards check constraints clean purge
+.PHONY: help demo up test test-parts test-platforms test-torch explore guards check constraints clean purge
 .DELETE_ON_ERROR:
 
 help:
@@ -66,10 +66,15 @@ demo: $(VENV)/.installed
 up: $(VENV)/.installed
 	$(BIN)/audiomill up
 
-# Tests with a platform of their own would take the cores from each other: they run one after another, after the rest.
+# Tests with a platform of their own wait more than they compute: beside the rest, one after another, told at the end.
 test: $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory -j2 -k test-parts test-platforms; ended=$$?; cat test-platforms.log; exit $$ended
+
+test-parts: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not torch and not e2e" -n auto --dist loadfile $(ARGS)
-	$(BIN)/pytest -m "e2e and not torch" $(ARGS)
+
+test-platforms: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "e2e and not torch" $(ARGS) > test-platforms.log 2>&1
 
 test-torch: $(TORCH_VENV)/.installed
 	$(TORCH_BIN)/pytest -m torch $(ARGS)
@@ -104,7 +109,7 @@ constraints:
 clean:
 	@if grep -qsz "^$(BIN)/" /proc/[0-9]*/cmdline; then \
 	  echo "A platform runs from $(VENV): it stays. Stop the platform first."; else rm -rf $(VENV); fi
-	rm -rf $(TORCH_VENV) .venv-constraints demo-output build dist
+	rm -rf $(TORCH_VENV) .venv-constraints demo-output build dist test-platforms.log
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -not -path './.audiomill/*' -exec rm -rf {} +
 

@@ -4,7 +4,7 @@
 
 Both may be left out. Inputs are by role, a name or a list of names, relative to the manifest's folder. The file itself
 is the recipe's first input, unless `inputs` names another for that role. Here is what a manifest may say, and what is
-said of one that may not be; which objects it concerns is bundles.py's, when it is ordered looking.py's.
+said of one that may not be; which objects it concerns is bundles.py's, when it is ordered by_manifest.py's.
 """
 
 import json

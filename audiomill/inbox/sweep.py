@@ -17,8 +17,10 @@ from sqlalchemy import text
 from audiomill.database.connection import Database
 from audiomill.errors import CustomerError
 from audiomill.inbox.bundles import Bundles
+from audiomill.inbox.circumstances import circumstances_of
+from audiomill.inbox.desk import failed
 from audiomill.inbox.entries import NEW, Entry, Note, known_entries, storable, write_left_out, write_notes
-from audiomill.inbox.looking import circumstances_of, failed, look_at
+from audiomill.inbox.looking import look_at
 from audiomill.inbox.manifests import is_manifest
 from audiomill.inbox.orders import order_found
 from audiomill.settings import Settings
@@ -48,7 +50,7 @@ def take_page(database: Database, store: ObjectStore, *, after: str | None, sett
     """Take one page of the inbox. Safe with several takers: while one submits, another takes nothing.
 
     Files are read (a local store must, to know their version) between two transactions, so that nothing is locked
-    meanwhile; and no more than `looking.MOST_READ_BYTES` of them, or one order: what is left of the page is the next.
+    meanwhile; and no more than `desk.MOST_READ_BYTES` of them, or one order: what is left of the page is the next.
     Raises StorageUnavailable, DatabaseUnavailable.
     """
     page = store.list_page(INBOX, after=after, limit=settings.inbox.page_size)

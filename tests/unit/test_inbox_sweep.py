@@ -302,7 +302,7 @@ def test_several_takers_at_once_take_each_object_once(
 def test_a_page_ends_early_when_it_has_read_enough_and_goes_on_there(
     database: Database, config: Settings, inbox: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audiomill.inbox.looking.MOST_READ_BYTES", 25)
+    monkeypatch.setattr("audiomill.inbox.desk.MOST_READ_BYTES", 25)
     for name in ("a", "b", "c", "d"):
         inbox.put_bytes(f"inbox/acme/transcribe/{name}.wav", name.encode() * 10)
     inbox.put_bytes("inbox/acme/transcribe/c.wav", b"c" * 40)  # larger than the bound: read alone

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audiomill.audio import Audio
+from audiomill.audio.loudness import Loudness
 from audiomill.audio.mixing import mixed
 from audiomill.engines.separation.protocol import Chunk, Separated, chunks, joined, separated
 from audiomill.lines.document import Line, Lines
@@ -77,7 +78,7 @@ def test_what_the_original_was_is_measured(sound: Audio) -> None:
 def test_the_background_is_compared_between_the_lines(sound: Audio) -> None:
     spoken = lines(sound, 6_000)
     spoken = spoken.model_copy(update={"lines": spoken.lines[:1]})
-    measured = summed_loudness(sound, sound)
+    measured = Loudness(-20.0, -3.0)
     with held():
         dub = Dub(sound, spoken, measured, measured, 0.0, 0.0, limited=False)
         assert background_kept(dub, sound).value == 0.0
@@ -101,5 +102,6 @@ def test_separating_cuts_chunks_and_joins_them(sound: Audio, tmp_path: Path) -> 
             paths.append(tmp_path / f"{at}.npy")
             np.save(paths[-1], result.voice.samples)  # type: ignore[union-attr]
             del result
+    with held():
         both = joined(sound, (Audio(np.load(path), RATE) for path in paths))
     assert both.voice.samples.shape == sound.samples.shape

@@ -14,10 +14,11 @@ from audiomill.database.tables import Workspace
 from audiomill.engines.registry import available
 from audiomill.jobs.availability import report
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings, get_settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import upload_key
+from tests.fakes import orders
 from tests.fakes.orders import wipe
 from tests.fakes.recordings import pcm16, tone, wav
 from tests.fakes.scripted_engine import NAME, SETTING
@@ -78,15 +79,7 @@ class Order:
     def __call__(self, *scripts: str, filename: str = "a.wav", data: bytes | None = None) -> tuple[str, ...]:
         """Submit; returns the job ids."""
         jobs = [self._job(script, filename, data) for script in scripts]
-        with self.database.session() as session:
-            return submit(
-                session,
-                workspace_id=WORKSPACE,
-                source="api",
-                idempotency_key=uuid.uuid4().hex,
-                jobs=jobs,
-                settings=self.settings,
-            ).job_ids
+        return orders.order(self.database, self.settings, WORKSPACE, jobs).job_ids
 
     def batch(self, *scripts: str, **given: Any) -> tuple[str, tuple[str, ...]]:
         """Submit and form one batch of it; returns its id and the job ids."""

@@ -14,10 +14,11 @@ from audiomill.catalogue.stages import STAGES
 from audiomill.database.connection import Database
 from audiomill.jobs.batches.forming import form_batches
 from audiomill.jobs.queries import JobView, get_batch, get_job
-from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
 from audiomill.storage.keys import upload_key
+from tests.fakes.orders import order
 from tests.pipeline.conftest import WORKSPACE
 
 ENGINES = {"transcribe": "pocketsphinx", "synthesize": "espeak-ng"}
@@ -53,15 +54,7 @@ class Mill:
             self.store.put_bytes(key, data)
             given = InputObject(key, self.store.version(key), len(data), f"{uuid.uuid4().hex}.any")
             jobs.append(NewJob(recipe_name, {"engine": engine, **parameters}, given))
-        with self.database.session() as session:
-            return submit(
-                session,
-                workspace_id=workspace_id,
-                source="api",
-                idempotency_key=uuid.uuid4().hex,
-                jobs=jobs,
-                settings=self.settings,
-            ).job_ids
+        return order(self.database, self.settings, workspace_id, jobs).job_ids
 
     def work(self) -> list[str]:
         """Form batches of what is queued and run each; returns their ids."""

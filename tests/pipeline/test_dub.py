@@ -12,10 +12,11 @@ from audiomill.engines.translation import apertium
 from audiomill.engines.translation.apertium import Apertium
 from audiomill.engines.translation.protocol import Pair
 from audiomill.errors import BadRequest, EngineUnavailable
-from audiomill.jobs.submission import InputObject, NewJob, submit
+from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import LimitSettings
 from audiomill.storage.keys import upload_key
 from tests.fakes.films import film, talk
+from tests.fakes.orders import order
 from tests.pipeline.conftest import WORKSPACE
 from tests.pipeline.milling import Mill
 from tests.unit.test_audio_broken import is_sentence
@@ -54,15 +55,7 @@ def ordered(mill, *sources, parameters=None, **roles):
         )
         for data in sources
     ]  # fmt: skip
-    with mill.database.session() as session:
-        return submit(
-            session,
-            workspace_id=WORKSPACE,
-            source="api",
-            idempotency_key=uuid.uuid4().hex,
-            jobs=jobs,
-            settings=mill.settings,
-        ).job_ids
+    return order(mill.database, mill.settings, WORKSPACE, jobs).job_ids
 
 
 def worked_off(mill):

@@ -126,8 +126,6 @@ ACTIONS = ("announce", "order", "order upload", "complete", "cancel", "age and s
 @hypothesis_settings(
     max_examples=12,
     deadline=None,
-    database=None,
-    derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

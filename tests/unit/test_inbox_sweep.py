@@ -186,22 +186,15 @@ def test_entries_of_the_spine_order_nothing_again(
     assert [tally.submitted for tally in sweep(database, either_inbox, config)] == [1]
 
 
-def test_other_bytes_under_the_same_name_are_another_recording(
-    database: Database, config: Settings, either_inbox: ObjectStore
+@pytest.mark.parametrize(
+    ("first", "then"), [("a.wav", "a.wav"), ("z.wav", "a.wav")], ids=["other bytes", "sorts before"]
+)
+def test_what_comes_later_is_another_recording_wherever_its_name_sorts(
+    database: Database, config: Settings, either_inbox: ObjectStore, first: str, then: str
 ) -> None:
-    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"sound")
+    either_inbox.put_bytes(f"inbox/acme/transcribe/{first}", b"sound")
     sweep(database, either_inbox, config)
-    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"other")
-    sweep(database, either_inbox, config)
-    assert len(jobs(database)) == 2
-
-
-def test_a_key_that_sorts_before_what_was_taken_is_not_missed(
-    database: Database, config: Settings, either_inbox: ObjectStore
-) -> None:
-    either_inbox.put_bytes("inbox/acme/transcribe/z.wav", b"z")
-    sweep(database, either_inbox, config)
-    either_inbox.put_bytes("inbox/acme/transcribe/a.wav", b"a")
+    either_inbox.put_bytes(f"inbox/acme/transcribe/{then}", b"other")
     sweep(database, either_inbox, config)
     assert len(jobs(database)) == 2
 

@@ -7,8 +7,6 @@ crashes, cancellations and recoveries in orders of its own.
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,6 +30,7 @@ from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.states import BATCH_MOVES, FINISHED, ITEM_MOVES, JOB_MOVES
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
+from tests.machines import examples
 
 _RECORD_MOVES = """
 CREATE TABLE IF NOT EXISTS moves (kind text, was text, became text);
@@ -221,13 +220,5 @@ def test_any_order_of_events(database: Database, settings: Settings) -> None:
         session.execute(text(_RECORD_MOVES))
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine(database, settings),
-        settings=hypothesis_settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize=True,
-            # Shrinking re-runs against a database and takes minutes; the first failure reads well enough.
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=examples(40, steps=25),
     )

@@ -275,9 +275,7 @@ def test_an_operator_runs_the_batch_again_that_failed_a_job(database: Database, 
 def test_what_was_dropped_and_is_wanted_again_is_dropped_by_the_run_that_has_it(
     database: Database, settings: Settings
 ) -> None:
-    one = settings.model_copy(
-        update={"batching": settings.batching.model_copy(update={"min_items": 1, "max_items": 1})}
-    )
+    one = one_by_one(settings)
     ordered(database, one)
     at_work = split(database, one)
     left, right = at_work["left"], at_work["right"]
@@ -335,9 +333,7 @@ def test_a_run_that_dies_takes_its_step_back_and_nothing_else(database: Database
 def test_what_breaks_the_engine_again_and_again_fails_its_job_with_its_siblings(
     database: Database, settings: Settings
 ) -> None:
-    one = settings.model_copy(
-        update={"batching": settings.batching.model_copy(update={"min_items": 1, "max_items": 1})}
-    )
+    one = one_by_one(settings)
     ordered(database, one)
     at_work = split(database, one)
     with database.session() as session:

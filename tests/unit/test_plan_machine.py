@@ -10,8 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -35,6 +33,7 @@ from audiomill.jobs.orders import InputObject, NewJob
 from audiomill.settings import Settings
 from tests.fakes.orders import order, prepare, rested, wipe
 from tests.fakes.plans import PLANTED, fit, made, planted, runs
+from tests.machines import examples
 
 UNENDED = {"waiting", "queued", "batched", "running"}
 OPEN = {"batched", "running"}
@@ -323,13 +322,5 @@ def test_any_plan_in_any_order_of_events(database: Database, settings: Settings)
     )
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine(database, few),
-        settings=hypothesis_settings(
-            max_examples=30,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            # Shrinking re-runs against a database and takes minutes; the first failure reads well enough.
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=examples(30, steps=30),
     )

@@ -10,7 +10,7 @@ from audiomill.engines.cores import CoreBudget
 from audiomill.engines.translation import apertium
 from audiomill.engines.translation.apertium import Apertium
 from audiomill.engines.translation.protocol import Pair, Sentence, TranslationOrder, served
-from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
+from audiomill.errors import BadInput, EngineFailed, EngineProcessDied, EngineUnavailable
 
 EN_ES = Pair("en", "es")
 installed = pytest.mark.skipif(
@@ -89,15 +89,33 @@ def test_too_long_and_dead_are_told(engine, monkeypatch, tmp_path):
     monkeypatch.setattr(apertium, "_SECONDS_PER_THOUSAND_CHARACTERS", 0.0)
     with pytest.raises(EngineFailed) as caught:
         said(engine, "The dog. " * 1000)
+    # One that is slow on a busy machine is no verdict.
+    assert type(caught.value) is EngineProcessDied
     assert caught.value.code == "engine_took_too_long"
     monkeypatch.undo()
+
+
+@installed
+@pytest.mark.parametrize(
+    ("how", "proof"),
+    [
+        ("kill -SEGV $$", True),
+        ("bash -c 'set -o pipefail; sh -c \"kill -ABRT \\$\\$\" | cat'", True),
+        ("kill -9 $$", False),
+        ("bash -c 'set -o pipefail; sh -c \"kill -9 \\$\\$\" | cat'", False),
+        ("kill -BUS $$", False),
+        ("exit 6", False),
+        ("exit 0", False),
+    ],
+)
+def test_a_process_that_was_killed_is_told_from_one_that_crashed(engine, monkeypatch, tmp_path, how, proof):
     dying = tmp_path / "apertium"
-    dying.write_text("#!/bin/sh\nkill -9 $$\n")
+    dying.write_text(f"#!/bin/sh\n{how}\n")
     dying.chmod(0o755)
     monkeypatch.setattr(apertium, "_program", lambda: str(dying))
-    with pytest.raises(EngineFailed) as caught:
+    with pytest.raises(EngineProcessDied) as caught:
         said(engine, "The dog.")
-    assert caught.value.code == "engine_process_died"
+    assert caught.value.code == ("engine_process_died" if proof else "engine_process_killed")
 
 
 @installed

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from audiomill.engines.model_store import ModelStore
 from audiomill.engines.speech_to_text import faster_whisper, recordings
 from audiomill.engines.speech_to_text.faster_whisper import SEED, FasterWhisper
 from audiomill.engines.voice_activity import Span, pieces
-from audiomill.errors import BadInput, EngineFailed, EngineUnavailable
+from audiomill.errors import BadInput, EngineFailed, EngineUnavailable, OperatorError
 from audiomill.transcripts import Transcript
 from tests.fakes import tiny_whisper
 
@@ -150,7 +151,7 @@ def test_an_unknown_language_fails_alone(engine):
     assert "'tlh'" in str(error)
 
 
-@pytest.mark.parametrize("broken", [RuntimeError("CUDA out of memory"), ValueError("prompt too long")])
+@pytest.mark.parametrize("broken", [RuntimeError("no such token"), ValueError("prompt too long")])
 def test_an_item_that_breaks_the_library_fails_alone(engine, monkeypatch, broken):
     decode, calls = engine._model.generate_with_fallback, []
 
@@ -165,6 +166,23 @@ def test_an_item_that_breaks_the_library_fails_alone(engine, monkeypatch, broken
     assert isinstance(first, EngineFailed)
     assert str(broken) in str(first)
     assert isinstance(second, Transcript)
+
+
+@pytest.mark.parametrize("of", ["decoded", "languages", "sequential"])
+def test_a_device_that_fails_is_no_recordings_fault(engine, monkeypatch, of):
+    def sick(*_arguments, **_order):
+        raise RuntimeError("CUDA failed with error out of memory")
+
+    if of == "sequential":
+        monkeypatch.setattr(engine._model, "generate_with_fallback", sick)
+    else:
+        monkeypatch.setattr(faster_whisper, of, sick)
+    order = GREEDY.model_copy(update={"sequential": of == "sequential"})
+    ask = engine.detect if of == "languages" else partial(engine.transcribe, params=order)
+    with pytest.raises(OperatorError) as caught:
+        ask([noise(1), noise(1)])
+    assert caught.value.code == "device_failed"
+    assert not isinstance(caught.value, EngineFailed)
 
 
 def test_a_long_recording_goes_in_pieces(engine, monkeypatch):
@@ -298,7 +316,7 @@ class TestTogether:
 
         def broken(model, batch, params, language):
             if any(len(each) == 2 * 16_000 for each in batch):
-                raise RuntimeError("CUDA out of memory")
+                raise RuntimeError("no such token")
             return generate(model, batch, params, language)
 
         monkeypatch.setattr(faster_whisper, "decoded", broken)

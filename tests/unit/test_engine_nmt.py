@@ -1,12 +1,14 @@
 """NLLB's way through CTranslate2 on a tiny random model: noise comes out, the same whatever the packing."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.model_store import ModelStore
 from audiomill.engines.translation.ctranslate2_nmt import NAME, CTranslate2Translator
 from audiomill.engines.translation.protocol import Pair, Sentence, TranslationOrder
-from audiomill.errors import BadInput, EngineUnavailable
+from audiomill.errors import BadInput, EngineFailed, EngineUnavailable, OperatorError
 from tests.fakes import tiny_translator
 
 EN_ES = TranslationOrder(Pair("en-us", "es"))
@@ -45,6 +47,23 @@ def test_what_it_speaks_and_what_it_is(engine):
     with pytest.raises(BadInput, match="glossary"):
         said(engine, ["a"], TranslationOrder(Pair("en", "es"), {"a": "b"}))
     assert said(engine, ["ab" * 2000])[0].code == "sentence_too_long"
+
+
+def broken(words):
+    def translate_batch(*_arguments, **_order):
+        raise RuntimeError(words)
+
+    return SimpleNamespace(translate_batch=translate_batch)
+
+
+def test_a_device_that_fails_is_no_texts_fault(engine, monkeypatch):
+    monkeypatch.setattr(engine, "_translator", broken("cuBLAS failed with status CUBLAS_STATUS_NOT_INITIALIZED"))
+    with pytest.raises(OperatorError) as caught:
+        said(engine, TEXTS)
+    assert caught.value.code == "device_failed"
+    monkeypatch.setattr(engine, "_translator", broken("no such token"))
+    with pytest.raises(EngineFailed):
+        said(engine, TEXTS)
 
 
 def test_without_weights_it_says_how_to_get_them(tmp_path):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.device import check_device
 from audiomill.engines.model_store import ModelStore, missing
 from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
@@ -74,7 +75,10 @@ class Demucs(OfOneModel):
         self._model = self._identity = None
 
     def separate(self, chunks: Sequence[Chunk], progress: Progress | None = None) -> list[Separated | AudiomillError]:
-        """Separate each chunk by itself: in one tensor with others its last bits would depend on them."""
+        """Separate each chunk by itself: in one tensor with others its last bits would depend on them.
+
+        Raises OperatorError (`device_failed`).
+        """
         if self._model is None:
             raise RuntimeError("load a model first")
         results: list[Separated | AudiomillError] = []
@@ -83,6 +87,7 @@ class Demucs(OfOneModel):
                 with self._budget.take(self._budget.cores if self._device == "cpu" else 1):
                     results.append(separated(chunk, self._voice(chunk)))
             except RuntimeError as error:  # all that torch raises
+                check_device(NAME, error)
                 results.append(EngineFailed(f"demucs could not separate: {type(error).__name__}."))
             if progress is not None:
                 progress(index, 1.0)

@@ -23,6 +23,7 @@ from audiomill.audio import Audio
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.device import check_device
 from audiomill.engines.model_store import ModelStore, missing
 from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
@@ -127,20 +128,27 @@ class FasterWhisper(OfOneModel):
         return params.language == "auto" and not params.sequential
 
     def detect(self, audios: Sequence[Audio]) -> list[Detected | AudiomillError]:
-        """By the encoder and one step of the decoder."""
+        """By the encoder and one step of the decoder. Raises OperatorError (`device_failed`)."""
         model = self._loaded()
-        with self._cores():
-            found = [
-                one
-                for batch in self._batches([recogniser_samples(audio) for audio in audios])
-                for one in languages(model, batch)
-            ]
+        try:
+            with self._cores():
+                found = [
+                    one
+                    for batch in self._batches([recogniser_samples(audio) for audio in audios])
+                    for one in languages(model, batch)
+                ]
+        except RuntimeError as error:
+            check_device(NAME, error)
+            raise
         return [Detected(_TAGS.get(name, name), probability) for name, probability in found]
 
     def transcribe(
         self, audios: Sequence[Audio], params: TranscribeParameters, progress: Progress | None = None
     ) -> list[Transcript | AudiomillError]:
-        """Transcribe or translate. An utterance's error: BadInput (language_not_supported) or EngineFailed."""
+        """Transcribe or translate. An utterance's error: BadInput (language_not_supported) or EngineFailed.
+
+        Raises OperatorError (`device_failed`).
+        """
         self._loaded()
         try:
             language = self._language(params.language)
@@ -172,6 +180,7 @@ class FasterWhisper(OfOneModel):
         except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
             if len(batch) > 1:
                 return [one for each in batch for one in self._together([each], params, language)]
+            check_device(NAME, error)
             return [EngineFailed(f"faster-whisper could not decode the recording: {error}.")]
         return [
             Transcript(segments, _TAGS.get(name, name), None, len(samples) / SAMPLE_RATE_HZ)
@@ -206,6 +215,7 @@ class FasterWhisper(OfOneModel):
                     self._build()
                 return self._one(index, samples, language, params, progress)
         except (RuntimeError, ValueError) as error:
+            check_device(NAME, error)
             return EngineFailed(f"faster-whisper could not decode the recording: {error}.")
 
     def _one(

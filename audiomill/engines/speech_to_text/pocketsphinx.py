@@ -26,6 +26,7 @@ from audiomill.audio import Audio
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.deaths import proves
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.speech_to_text import pocketsphinx_worker as worker
@@ -223,17 +224,14 @@ def _is_broken(pool: ProcessPoolExecutor) -> bool:
         return True
 
 
-_OF_ITS_OWN = {"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"}
-"""Signals that a process brings on itself. Nobody's hand sends them, nor does the kernel for want of memory."""
-
-
 def _died(error: RuntimeError) -> EngineProcessDied:
     """loky says in its words alone how its processes ended: `{SIGSEGV(-11)}`."""
     text = str(error)
-    ended = set(re.findall(r"\b(SIG[A-Z]+)\(-\d+\)", text))
+    ended = {number: name for name, number in re.findall(r"\b(SIG[A-Z]+)\(-(\d+)\)", text)}
     reason = " ".join(text.split(". ", 1)[0].split())
-    kind = EngineProcessDied if ended & _OF_ITS_OWN else EngineProcessKilled
-    return kind(f"A pocketsphinx process died while decoding ({', '.join(sorted(ended)) or 'unknown'}): {reason}.")
+    kind = EngineProcessDied if any(proves(int(number)) for number in ended) else EngineProcessKilled
+    names = ", ".join(sorted(ended.values()))
+    return kind(f"A pocketsphinx process died while decoding ({names or 'unknown'}): {reason}.")
 
 
 def _pcm(samples: NDArray[np.float32]) -> bytes:

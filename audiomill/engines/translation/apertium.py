@@ -16,6 +16,7 @@ from pathlib import Path
 
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.deaths import proves
 from audiomill.engines.model_hash import folder_sha256
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
 from audiomill.engines.translation.protocol import (
@@ -26,7 +27,7 @@ from audiomill.engines.translation.protocol import (
     not_supported,
     served,
 )
-from audiomill.errors import AudiomillError, EngineFailed, EngineUnavailable
+from audiomill.errors import AudiomillError, EngineFailed, EngineProcessDied, EngineProcessKilled, EngineUnavailable
 from audiomill.transcripts.plain import plain
 
 DATA = Path("/usr/share/apertium")
@@ -53,6 +54,9 @@ _TILDE, _STAND_IN = "~", "\ue07e"
 """Some of its programs drop a tilde, escaped too; one of the private use area passes."""
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+_BY_A_SIGNAL = 128
+"""A shell's exit status above it tells of which signal a program of its pipeline died."""
 
 
 class Apertium:
@@ -114,7 +118,8 @@ class Apertium:
     ) -> list[str | AudiomillError]:
         """Translate; the context is not used. An item's error: EngineFailed (`glossary_lost`).
 
-        Raises EngineFailed (`engine_took_too_long`, `engine_process_died`).
+        Raises EngineProcessDied when a process of it crashed, or hangs (`engine_took_too_long`), EngineProcessKilled
+        when one was killed, or ended for nobody knows what.
         """
         modes = sorted_modes() if _program() is not None else {}
         pair = served(order.pair, tuple(modes))
@@ -206,16 +211,22 @@ def _answers(mode: str, messages: Sequence[str]) -> list[str]:
     try:
         out, _ = process.communicate(data, timeout=limit)
     except subprocess.TimeoutExpired:
-        raise EngineFailed(f"apertium did not answer within {limit:.0f} s.", code="engine_took_too_long") from None
+        # Counted as a crash, and no verdict yet: it may be the machine that is slow.
+        raise EngineProcessDied(f"apertium did not answer within {limit:.0f} s.", code="engine_took_too_long") from None
     finally:
         _end(process)
     # Each program of the pipeline ends its own stream with a NUL more.
     parts = out.decode(errors="replace").split("\0")
     if process.returncode != 0 or len(parts) <= len(messages):
-        raise EngineFailed(
-            f"apertium's processes ended early (exit status {process.returncode}).", code="engine_process_died"
-        )
+        raise _died(process.returncode)
     return [_ESCAPED.sub(r"\1", part.removesuffix("[]")).replace(_STAND_IN, _TILDE) for part in parts[: len(messages)]]
+
+
+def _died(status: int) -> EngineProcessDied:
+    """The shell says how the one that broke ended: 128 and its signal. How it ended itself only its parent knows."""
+    number = -status if status < 0 else status - _BY_A_SIGNAL if status > _BY_A_SIGNAL else None
+    kind = EngineProcessDied if proves(number) else EngineProcessKilled
+    return kind(f"apertium's processes ended early (exit status {status}).")
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from audiomill.catalogue.stages import ResourceClass
 from audiomill.engines.cores import CoreBudget
+from audiomill.engines.device import check_device
 from audiomill.engines.model_store import ModelStore, missing
 from audiomill.engines.of_one_model import OfOneModel
 from audiomill.engines.protocol import Availability, EngineIdentity, Progress, Usage
@@ -117,7 +118,8 @@ class CTranslate2Translator(OfOneModel):
     ) -> list[str | AudiomillError]:
         """Translate; the context is not used. An item's error: BadInput (`sentence_too_long`).
 
-        Raises BadInput (`pair_not_supported`, `glossary_not_supported`), EngineFailed.
+        Raises BadInput (`pair_not_supported`, `glossary_not_supported`), EngineFailed, OperatorError
+        (`device_failed`).
         """
         if self._translator is None:
             raise RuntimeError("load a model first")
@@ -156,6 +158,7 @@ class CTranslate2Translator(OfOneModel):
                     beam_size=_BEAM, max_decoding_length=_MOST_TOKENS,
                 )  # fmt: skip
         except (RuntimeError, ValueError) as error:  # all that CTranslate2 raises
+            check_device(NAME, error)
             raise EngineFailed(f"{NAME} could not translate: {type(error).__name__}.") from error
         texts = []
         for one in found:

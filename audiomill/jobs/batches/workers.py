@@ -29,6 +29,9 @@ fast."""
 
 _LOOK_SECONDS = 0.05
 
+_BY_ITS_INPUT = ("Segmentation fault", "Aborted", "Floating point exception", "Floating-point exception")
+"""faulthandler's words for what `audiomill.engines.deaths` takes for proof."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -110,8 +113,8 @@ def _started(process: psutil.Process) -> float:
 class CallNotes:
     """The file that says which items are inside engine calls. Present as long as its process is at work.
 
-    Behind that the process writes when a signal of its own making ends it (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT):
-    which one, and where in the code. No other death can be told from one by somebody's hand.
+    Behind that the process writes when a signal of its own making ends it: which one, and where in the code. No other
+    death can be told from one by somebody's hand.
     """
 
     def __init__(self, settings: Settings, run_id: str) -> None:
@@ -220,10 +223,11 @@ def _path(settings: Settings, run_id: str) -> Path:
 
 
 def _read(path: Path) -> tuple[RunProcess | None, frozenset[str], bool]:
-    """Who wrote, what was inside calls, and whether it crashed by itself."""
+    """Who wrote, what was inside calls, and whether it crashed by itself, by what it worked on."""
     try:
         text = path.read_text(errors="replace")
         found, end = json.JSONDecoder().raw_decode(text)
-        return RunProcess.parse(found["worker"]), frozenset(found["inside"]), bool(text[end:].strip())
+        crashed = any(words in text[end:] for words in _BY_ITS_INPUT)
+        return RunProcess.parse(found["worker"]), frozenset(found["inside"]), crashed
     except (OSError, ValueError, KeyError, TypeError):
         return None, frozenset(), False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, cast
 
+import structlog
 from pydantic import BaseModel
 
 from audiomill.engines.protocol import Engine, Progress
@@ -13,6 +14,9 @@ from audiomill.errors import AudiomillError, CustomerError
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.milling.parts import Hand, Looked, PartsMade, PartsWork, Reads
 from audiomill.milling.stage import Opened, Unit
+from audiomill.milling.verdicts import OF_THE_MACHINE, a_fault_of_ours
+
+log = structlog.get_logger(__name__)
 
 Settled = TypeVar("Settled", bound=BaseModel)
 """A stage's own options."""
@@ -64,3 +68,9 @@ class UnaidedWork(PartsWork[Task[Settled], Hand[Task[Settled]], PartsMade, Parts
             return self.work(task)
         except CustomerError as error:
             return error
+        except OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            # No engine broke here: it would be told that its input breaks one, and to convert it.
+            log.exception("our own work on an item broke")
+            return a_fault_of_ours(error)

@@ -9,7 +9,7 @@ from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.jobs.batches.recovery import LONE_AFTER
 from audiomill.milling.whose import Whose
 
-_OF_THE_MACHINE = (OperatorError, OSError, MemoryError)
+OF_THE_MACHINE = (OperatorError, OSError, MemoryError)
 """The store, the database, the disk, or what one item makes of them (whose.py): no fault of its input."""
 
 log = structlog.get_logger(__name__)
@@ -18,6 +18,16 @@ log = structlog.get_logger(__name__)
 def is_lone(item: ClaimedItem) -> bool:
     """Whether it is worked on alone because runs end under it, nobody knows of what."""
     return item.interruptions >= LONE_AFTER
+
+
+def a_fault_of_ours(error: Exception) -> CustomerError:
+    """What an item fails with where our own code breaks on it."""
+    failure = CustomerError(
+        "We could not process this input, through a fault of ours. Write to us with the job id.",
+        code="internal_error",
+    )
+    failure.__cause__ = error
+    return failure
 
 
 class Verdicts:
@@ -33,25 +43,20 @@ class Verdicts:
 
         None: it is to be handed back.
         """
-        if isinstance(error, _OF_THE_MACHINE) and self._is_theirs(error, [item]):
+        if isinstance(error, OF_THE_MACHINE) and self._is_theirs(error, [item]):
             return None
-        if isinstance(error, _OF_THE_MACHINE) or not isinstance(error, Exception):
+        if isinstance(error, OF_THE_MACHINE) or not isinstance(error, Exception):
             raise error
         if isinstance(error, CustomerError):
             return error
         log.error("job broke", job=item.job_id, exc_info=error)
-        failure = CustomerError(
-            "We could not process this input, through a fault of ours. Write to us with the job id.",
-            code="internal_error",
-        )
-        failure.__cause__ = error
-        return failure
+        return a_fault_of_ours(error)
 
     def breaks_the_engine(self, error: BaseException, items: Sequence[ClaimedItem]) -> bool:
         """Whether what a call raised is the engine's, and one of these broke it. If not, they are to be handed back."""
         if isinstance(error, EngineUnavailable) or not isinstance(error, Exception):
             raise error
-        if isinstance(error, _OF_THE_MACHINE) and not isinstance(error, EngineFailed):
+        if isinstance(error, OF_THE_MACHINE) and not isinstance(error, EngineFailed):
             if not self._is_theirs(error, items):
                 raise error
             return False

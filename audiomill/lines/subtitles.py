@@ -25,10 +25,14 @@ _MISSED = 0.5
 """When more than this share of the cues lies behind the recording's end, they are another recording's."""
 
 # SubRip has a comma before the milliseconds, WebVTT a point and hours that may be left out; readers take either.
-_CLOCK = r"(-?)\s*(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
+# Nothing here may match the same blanks twice: over megabytes of them that takes hours, with every thread held up.
+_CLOCK = r"(?:(-)\s*)?(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]{1,200})>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]{0,100})?\s([^<>]{1,200})>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,300}>|<\d[\d:.]{0,20}>|\{\\[^{}]{0,300}\}")
+_NO_CHARACTER = re.compile(r"&#\d{9,};?")
+"""No character has such a number, and Python refuses to read one of some thousand digits."""
+
 _NO_SPEECH = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|[♪♫#][^♪♫]*[♪♫#]|[♪♫\s]*")
 _DASH = re.compile(r"^\s*[-–—]\s+")  # dialogue: each on a line of its own
 
@@ -175,12 +179,16 @@ def _cue(number: int, timing: str, body: list[str]) -> _Cue:
     if len(raw) > _MARKUP * LONGEST_TEXT:
         raise _too_long(number, len(raw))
     voice = _VOICE.search(raw)
-    shown = [_DASH.sub("", line) for line in html.unescape(_TAG.sub("", raw)).split("\n")]
+    shown = [_DASH.sub("", line) for line in _unescaped(_TAG.sub("", raw)).split("\n")]
     text = plain(" ".join(shown))
     if len(text) > LONGEST_TEXT:
         raise _too_long(number, len(text))
-    speaker = plain(html.unescape(voice[1]))[:64] or None if voice else None
+    speaker = plain(_unescaped(voice[1]))[:64] or None if voice else None
     return _Cue(number, start, end, text, speaker)
+
+
+def _unescaped(text: str) -> str:
+    return html.unescape(_NO_CHARACTER.sub("\ufffd", text))
 
 
 def _too_long(number: int, characters: int) -> BadInput:

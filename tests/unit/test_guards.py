@@ -1,7 +1,10 @@
 """The list of guards is true of the code as it is: texts and tests are there. `make guards` takes them out."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,20 @@ def test_its_tests_exist(guard: Guard) -> None:
     for test in guard.tests:
         file, *names = test.partition("[")[0].split("::")
         assert _has(file, tuple(names)), test
+
+
+def test_no_guard_s_place_is_taken_by_names_that_are_not_there(tmp_path: Path) -> None:
+    """Else its test fails by that, and would whether it looks at the guard or not."""
+    for number, guard in enumerate(GUARDS):
+        texts: dict[str, str] = {}
+        for edit in guard.edits:
+            texts[edit.file] = edit.made(texts.get(edit.file) or (ROOT / edit.file).read_text(encoding="utf-8"))
+        for file, text in texts.items():
+            if file.endswith(".py"):
+                (tmp_path / f"{number}-{file.replace('/', '.')}").write_text(text, encoding="utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--output-format", "concise"]
+    found = subprocess.run([*ruff, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_no_point_is_listed_twice() -> None:

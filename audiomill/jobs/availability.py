@@ -250,11 +250,6 @@ def _words(session: Session) -> Sequence[EngineAvailability]:
     ).all()
 
 
-def choose(session: Session, *, task: Task | None, asked: Asked) -> EngineChoice:
-    """The engine for an order, of all that workers speak of now: see `choice_of`."""
-    return choice_of(table(session), task=task, asked=asked)
-
-
 def choice_of(engines: Sequence[EngineView], *, task: Task | None, asked: Asked) -> EngineChoice:
     """The engine for a step: the named one, or the best that can run on a worker and speaks the language.
 

@@ -4,8 +4,7 @@ Ranges: Baken and Orlikoff, Clinical Measurement of Speech and Voice (2000): men
 children above.
 """
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,12 +28,6 @@ _RANGES: tuple[tuple[float, tuple[SpeakingVoice, ...]], ...] = (
 
 UNKNOWN_HZ = 140.0
 """Of a speaker in whose stretches no pitch was found: between the two."""
-
-
-def median_pitch_hz(stretches: Sequence[Sequence[float]]) -> float | None:
-    """Of a speaker's stretches, each pitches in Hz of its voiced frames (what is not voiced is 0); None for none."""
-    voiced = [pitch for stretch in stretches for pitch in stretch if pitch > 0]
-    return statistics.median(voiced) if voiced else None
 
 
 def voices_by_pitch(pitch_hz: Mapping[str, float | None]) -> dict[str, SpeakingVoice]:

@@ -84,7 +84,7 @@ def dub(
     sounds = {name: decode(stem, limits=LIMITS).audio for name, stem in stems.items()}
     made = script(given, source_language=source_language, target_language=target_language, duration_ms=duration_ms)
     lines, checks = with_speakers(made.lines, sounds["voice"]), []
-    if sentences.is_due(lines):
+    if any(line.translation is None for line in lines.lines):
         translator = Apertium(model_store=folder, budget=budget)
         found = sentences.units(lines)
         answers = sentences.translated(

@@ -10,7 +10,7 @@ from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.database.connection import Database
 from audiomill.errors import EngineUnavailable
-from audiomill.jobs.availability import choose, forget, report, report_when_due, table, worker_name, workers
+from audiomill.jobs.availability import choice_of, forget, report, report_when_due, table, worker_name, workers
 from audiomill.settings import EngineSettings, Settings
 from tests.fakes.orders import POCKETSPHINX, wipe
 
@@ -28,7 +28,7 @@ def _empty(database: Database) -> None:
 
 def chosen(database: Database, **parameters: object) -> tuple[str, str | None, str]:
     with database.session() as session:
-        choice = choose(session, task="speech_to_text", asked=TranscribeParameters(**parameters))
+        choice = choice_of(table(session), task="speech_to_text", asked=TranscribeParameters(**parameters))
     return choice.engine, choice.model, choice.resource_class
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiomill.engines.text_to_speech.espeak_library import data_folder
-from audiomill.lines.voices import median_pitch_hz, voices_by_pitch
+from audiomill.lines.voices import voices_by_pitch
 
 PITCHES = st.dictionaries(st.text(min_size=1, max_size=4), st.none() | st.floats(50, 500), max_size=12)
 
@@ -30,8 +30,3 @@ def test_every_variant_is_there():
     found = voices_by_pitch({str(hertz): float(hertz) for hertz in range(80, 400, 20)})
     for voice in found.values():
         assert (data_folder() / "voices" / "!v" / voice.variant).is_file()
-
-
-def test_the_median_leaves_out_what_is_not_voiced():
-    assert median_pitch_hz([[0.0, 100.0, 110.0], [0.0, 120.0]]) == 110.0
-    assert median_pitch_hz([[0.0], []]) is None

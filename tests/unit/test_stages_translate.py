@@ -1,11 +1,9 @@
 """Lines through a translator: one call for all, those that came translated left alone, a lost term told."""
 
-import pytest
-
 from audiomill.engines.translation.protocol import Pair
 from audiomill.errors import BadInput, EngineFailed
 from audiomill.lines.document import Line, Lines
-from audiomill.stages.translate.sentences import is_due, order_of, translated, units, with_translations
+from audiomill.stages.translate.sentences import order_of, translated, units, with_translations
 
 
 class Scripted:
@@ -58,11 +56,9 @@ def test_all_lines_go_in_one_call_with_those_before_them():
 
 def test_what_came_translated_is_left_alone():
     document = lines("one", "two", translations=["uno", None])
-    assert is_due(document)
     found, answers = done(document, Scripted())
     assert [place for place, _ in found] == [1]
     assert [line.translation for line in with_translations(document, answers)[0].lines] == ["uno", "TWO"]
-    assert not is_due(lines("one", translations=["uno"]))
 
 
 def test_a_line_that_loses_a_term_is_translated_without_and_told():
@@ -79,8 +75,3 @@ def test_an_error_of_one_line_is_that_lines():
     _, answers = done(lines("one", "two"), Scripted(fail=("two",)))
     assert answers[0] == ("ONE", True)
     assert isinstance(answers[1], BadInput)
-
-
-@pytest.mark.parametrize("source", ["und"])
-def test_nothing_is_due_where_the_language_is_not_known(source):
-    assert not is_due(lines("one", source=source))

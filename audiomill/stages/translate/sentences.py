@@ -6,7 +6,6 @@ from audiomill.engines.protocol import Progress
 from audiomill.engines.translation.protocol import Pair, Sentence, TranslationOrder, Translator
 from audiomill.errors import AudiomillError, EngineFailed
 from audiomill.lines.document import LONGEST_TEXT, Line, Lines
-from audiomill.lines.languages import UNKNOWN
 from audiomill.quality import Check
 
 _CONTEXT_LINES = 2
@@ -16,11 +15,6 @@ _GLOSSARY_LOST = "glossary_lost"
 def order_of(lines: Lines, glossary: Mapping[str, str]) -> TranslationOrder:
     """What is asked of the engine: all lines of equal orders may share a call."""
     return TranslationOrder(Pair(lines.source_language.lower(), lines.target_language.lower()), dict(glossary))
-
-
-def is_due(lines: Lines) -> bool:
-    """Whether any line is still to be translated: subtitles in the target language may have come with the order."""
-    return lines.source_language != UNKNOWN and any(line.translation is None for line in lines.lines)
 
 
 def units(lines: Lines) -> list[tuple[int, Sentence]]:

@@ -17,6 +17,7 @@ from api.health.endpoints import router as health
 from api.jobs.endpoints import direct as direct_jobs
 from api.jobs.endpoints import router as jobs
 from api.jobs.following import router as following
+from api.jobs.lines import router as lines
 from api.jobs.ordering import router as ordering
 from api.jobs.streams import OpenStreams
 from api.middleware import RequestContext
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     problems.install(app)
     # In the order in which addresses are tried: what is asked most comes first.
-    for router in (direct_jobs, jobs, ordering, following, uploads, recipes, engines, receipt_keys, health):
+    for router in (direct_jobs, jobs, lines, ordering, following, uploads, recipes, engines, receipt_keys, health):
         app.include_router(router)
     if settings.storage.kind == "local":
         app.include_router(objects)

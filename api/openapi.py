@@ -16,6 +16,7 @@ DESCRIPTION = """
 3. `GET /v1/jobs/{id}/events` tells what happens as it happens, by server-sent events.
 4. `GET /v1/jobs/{id}/outputs/{name}` redirects to the file. Beside each lies `<name>.receipt.json`, whose signature is
    checked with a key of `GET /v1/receipt-keys`.
+5. `GET` and `PATCH /v1/jobs/{id}/lines` show and edit the lines of a dub: an edit makes the job's next revision.
 
 Every error is a problem document (RFC 9457) with a stable `code` for programs and a `detail` for people.
 """

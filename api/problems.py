@@ -47,6 +47,7 @@ STATUS: dict[type[errors.AudiomillError], int] = {
 STATUS_BY_CODE = {
     "bad_cursor": 400,
     "bad_idempotency_key": 400,
+    "bad_if_match": 400,
     "bad_last_event_id": 400,
     "partial_put": 400,
     # draft-ietf-httpapi-idempotency-key-header, section 2.7: a key used again with another payload.

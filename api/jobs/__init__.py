@@ -1,1 +1,1 @@
-"""Jobs: ordering, listing, following, fetching, cancelling."""
+"""Jobs: ordering, listing, following, fetching, cancelling, editing their lines."""

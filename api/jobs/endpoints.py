@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 
 from api.answers import as_json, keyed
 from api.dependencies import GivenJobId, JobIdDep, PrincipalDep, ServicesDep, SessionDep, checked_job_id
+from api.jobs.lines import RevisionNumber
 from api.jobs.schemas import Filter, Job, JobList, Limit
 from api.routes import DirectRoute, KeyedRoute
 from audiomill.errors import NotFound
@@ -83,12 +84,19 @@ def cancel_one_job(job_id: JobIdDep, principal: PrincipalDep, session: SessionDe
     },
 )
 async def fetch_an_output(
-    job_id: JobIdDep, name: str, principal: PrincipalDep, services: ServicesDep
+    job_id: JobIdDep,
+    name: str,
+    principal: PrincipalDep,
+    services: ServicesDep,
+    revision: RevisionNumber = None,
 ) -> RedirectResponse:
-    """Redirects to a signed URL of the newest version of the file. The URL lives for minutes: do not keep it."""
+    """Redirects to a signed URL of the file of the current revision, or of another one by its number.
+
+    The URL lives for minutes: do not keep it.
+    """
     if "\0" in name:
         raise NotFound("There is no such output.", code="output_not_found")
-    output = await read_output(services.reader, principal.workspace_id, job_id, name)
+    output = await read_output(services.reader, principal.workspace_id, job_id, name, revision=revision)
     # Signing asks nobody, in a folder or in S3.
     signed = services.store.signed_get(
         output.object_key, seconds=services.settings.storage.signed_url_seconds, filename=output.name

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from audiomill.jobs.revising import RevisionState
 from audiomill.jobs.states import ItemState, JobState
 from audiomill.settings import MOST_JOBS_PER_SUBMISSION
 
@@ -34,6 +35,7 @@ _SUMMARY: dict[str, Any] = {
     "batch_id": "20261121T100004-5a52b0c7a5d0",
     "run_id": "5b0f6a1e-9d0c-4f4e-8a57-2f1c6d0e9b3a",
     "attempts": 1,
+    "revision": 1,
     "warnings": [
         {
             "code": "cut_off",
@@ -189,6 +191,7 @@ class JobSummary(BaseModel):
     batch_id: str | None = Field(None, description="the batch that its stage is worked off in")
     run_id: str | None = Field(None, description="Dagster's run of that batch")
     attempts: int
+    revision: int = Field(description="the current one: its outputs are served; edits of lines make the next")
     warnings: list[JobWarning] = Field(
         description="what to know of its outputs before they are used; empty when all is well"
     )
@@ -211,11 +214,25 @@ class JobStep(BaseModel):
     failure_reason: str | None = None
 
 
+class JobRevision(BaseModel):
+    """One way through a job's plan: 1 is the order, each later one an edit."""
+
+    revision: int
+    state: RevisionState = Field(description="`open`: it is being made")
+    base: int | None = Field(None, description="the revision that was edited; null of the order")
+    edited_lines: int
+    progress: float = Field(description="share of what it makes anew that is done, 0 to 1")
+    failure_code: str | None = None
+    failure_reason: str | None = Field(None, description="what was wrong and what to do, in a sentence")
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
 class Output(BaseModel):
     """A file to fetch."""
 
     name: str
-    version: int
+    version: int = Field(description="the revision that made it: an earlier one, where an edit did not touch it")
     media_type: str
     size_bytes: int
     sha256: str
@@ -247,6 +264,19 @@ class Job(JobSummary):
                             "failure_reason": None,
                         }
                     ],
+                    "revisions": [
+                        {
+                            "revision": 1,
+                            "state": "complete",
+                            "base": None,
+                            "edited_lines": 0,
+                            "progress": 1.0,
+                            "failure_code": None,
+                            "failure_reason": None,
+                            "created_at": "2026-11-21T10:00:00Z",
+                            "finished_at": "2026-11-21T10:00:19Z",
+                        }
+                    ],
                     "outputs": [
                         {
                             "name": "transcript.srt",
@@ -263,7 +293,8 @@ class Job(JobSummary):
     )
 
     steps: list[JobStep] = Field(description="in the order of the plan; several may be at work at a time")
-    outputs: list[Output] = Field(description="empty until the job is complete")
+    outputs: list[Output] = Field(description="of the current revision; empty until the job is complete")
+    revisions: list[JobRevision] = Field(description="by number; those of edits may be open while the job is complete")
 
 
 class JobList(BaseModel):

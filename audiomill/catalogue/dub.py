@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audiomill.catalogue.capability import Capability, Recipe
 from audiomill.catalogue.parameters import EachOnce, LanguageTag, Parameters
-from audiomill.catalogue.plan import Plan, Role, Step
+from audiomill.catalogue.plan import EditedLines, Plan, Role, Step
 from audiomill.catalogue.synthesize import SpeechFormat
 from audiomill.catalogue.transcribe import TranscribeParameters
 from audiomill.errors import BadRequest
@@ -142,7 +142,9 @@ def plan(parameters: DubParameters, roles: Mapping[str, int]) -> Plan:
             delivers=True,
         )
     )  # fmt: skip
-    return Plan(tuple(steps))
+    translated = None if given_target else "cast/lines"
+    by_line = ("speak",) if given_target else ("translate", "speak")
+    return Plan(tuple(steps), EditedLines("mix/lines", lines, translated, by_line))
 
 
 def _separate(parameters: DubParameters) -> Step:

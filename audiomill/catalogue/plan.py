@@ -6,7 +6,7 @@ that it reads end, is audiomill/jobs/advance.py's part.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from audiomill.catalogue.parameters import Feature
@@ -76,10 +76,29 @@ class Step:
 
 
 @dataclass(frozen=True)
+class EditedLines:
+    """Where a plan has lines (audiomill/lines) that customers read and edit: parts, `<step>/<part>`.
+
+    shown: the lines as they came out. edited: what an edit takes the place of; all that reads it is made anew.
+    translated: the same for lines whose text is to be translated anew; None: nobody translates.
+    by_line: steps that make anew only what changed.
+    """
+
+    shown: str
+    edited: str
+    translated: str | None = None
+    by_line: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The steps of a job, each after those that it reads. Raises ValueError: a wrong plan is its capability's fault."""
+    """The steps of a job, each after those that it reads. Raises ValueError: a wrong plan is its capability's fault.
+
+    lines: where its customer may edit them.
+    """
 
     steps: tuple[Step, ...]
+    lines: EditedLines | None = None
 
     def __post_init__(self) -> None:
         if not self.steps:
@@ -92,6 +111,21 @@ class Plan:
             object.__setattr__(self, "steps", (*self.steps[:-1], replace(self.steps[-1], delivers=True)))
         if all(step.optional for step in self.steps if step.delivers):
             raise ValueError("Each step that delivers may be left out.")
+        self._check_lines()
+
+    def _check_lines(self) -> None:
+        """What is edited is of a step that is sure, that delivers nothing, and that something reads."""
+        if self.lines is None:
+            return
+        steps = {step.name: step for step in self.steps}
+        for part in (self.lines.edited, self.lines.translated):
+            step = None if part is None else steps.get(part.partition("/")[0])
+            if part is not None and (step is None or step.optional or step.delivers):
+                raise ValueError(f"An edit cannot take the place of {part!r}.")
+            if part is not None and not any(part in reader.reads for reader in self.steps):
+                raise ValueError(f"Nothing reads {part!r}.")
+        if {part.partition("/")[0] for part in (self.lines.shown, *self.lines.by_line)} - set(steps):
+            raise ValueError("The plan has not all of the steps that its lines are of.")
 
     @property
     def roles(self) -> frozenset[str]:
@@ -114,8 +148,15 @@ class Plan:
                     "delivers": step.delivers,
                 }
                 for step in self.steps
-            ]
+            ],
+            **({} if self.lines is None else {"lines": asdict(self.lines)}),
         }
+
+
+def edited_lines(plan: Mapping[str, Any]) -> EditedLines | None:
+    """Of a plan as it is kept with its job."""
+    kept = plan.get("lines")
+    return None if kept is None else EditedLines(**{**kept, "by_line": tuple(kept["by_line"])})
 
 
 def input_role(read: str) -> str | None:

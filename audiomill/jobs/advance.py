@@ -6,17 +6,18 @@ end at once go one after the other, and the second sees what the first left: wha
 job completes once. Which moves there are is in states.py; what a run may write is in batches/working.py.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from sqlalchemy import text, update
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from audiomill.catalogue.stages import ResourceClass
-from audiomill.database.tables import Job
 from audiomill.jobs.availability import EngineChoice
 from audiomill.jobs.resolving import in_lane
+from audiomill.jobs.revising import ORDER, end_revision
 from audiomill.jobs.speeds import Speeds
 from audiomill.jobs.states import UNENDED_ITEMS
 from audiomill.jobs.transitions import lock_jobs, transition
@@ -81,6 +82,18 @@ _FAIL = text(
 )
 
 
+_WARN = text(
+    """
+    WITH found AS (
+        UPDATE work_items SET warnings = warnings || CAST(:warnings AS jsonb) WHERE id = :item
+        RETURNING job_id, revision
+    )
+    UPDATE jobs SET warnings = jobs.warnings || CAST(:warnings AS jsonb)
+    FROM found WHERE jobs.id = found.job_id AND found.revision = :order
+    """
+)
+
+
 @dataclass(frozen=True)
 class Ended:
     """An item that ended: which step of which job. `alone`: nothing else of it was open, so nothing is looked for."""
@@ -88,6 +101,7 @@ class Ended:
     job_id: str
     step: str
     stage: str
+    revision: int
     alone: bool = False
 
 
@@ -109,26 +123,34 @@ def ended(session: Session, item: Ended) -> None:
     """
     if not item.alone:
         release(session, [item.job_id])
-        if _has_open_items(session, item.job_id):
-            transition(session, [item.job_id], "running")
+        if _has_open_items(session, item.job_id, item.revision):
+            if item.revision == ORDER:
+                transition(session, [item.job_id], "running")
             return
-    transition(session, [item.job_id], "complete", stage=item.stage, steps={item.job_id: item.step})
+    if item.revision == ORDER:
+        transition(session, [item.job_id], "complete", stage=item.stage, steps={item.job_id: item.step})
+    else:
+        end_revision(session, item.job_id, item.revision, "complete", stage=item.stage, step=item.step)
 
 
 def fail(session: Session, item_id: str, *, code: str, reason: str) -> bool:
     """End an open item with a reason that its customer reads. False when it had ended already.
 
-    An optional one leaves a warning; with any other its job fails, and its siblings are dropped.
+    An optional one leaves a warning; with any other its job fails, or its revision of a job that is complete, and its
+    siblings are dropped.
     """
     hold(session, [item_id])
     row = session.execute(_FAIL, {"id": item_id, "code": code, "reason": reason}).one_or_none()
     if row is None:
         return False
     if row.optional:
-        warn(session, row.job_id, [{"code": code, "sentence": f"The step {row.step!r} was left out. {reason}"}])
-        ended(session, Ended(row.job_id, row.step, row.stage))
+        warn(session, item_id, [{"code": code, "sentence": f"The step {row.step!r} was left out. {reason}"}])
+        ended(session, Ended(row.job_id, row.step, row.stage, row.revision))
         return True
     drop(session, row.job_id, row.revision)
+    if row.revision != ORDER:
+        end_revision(session, row.job_id, row.revision, "failed", code=code, reason=reason)
+        return True
     transition(session, [row.job_id], "failed", stage=row.stage, steps={row.job_id: row.step}, code=code, reason=reason)
     return True
 
@@ -138,9 +160,9 @@ def drop(session: Session, job_id: str, revision: int | None = None) -> None:
     session.execute(_DROP, {"job": job_id, "revision": revision})
 
 
-def warn(session: Session, job_id: str, warnings: Sequence[dict[str, str]]) -> None:
-    """Add what the job's customer should know of its result."""
-    session.execute(update(Job).where(Job.id == job_id).values(warnings=Job.warnings + list(warnings)))
+def warn(session: Session, item_id: str, warnings: Sequence[dict[str, str]]) -> None:
+    """Add what its customer should know of an item's result: to the job's, or to those of the revision to come."""
+    session.execute(_WARN, {"item": item_id, "warnings": json.dumps(list(warnings)), "order": ORDER})
 
 
 def release(session: Session, job_ids: Sequence[str]) -> None:
@@ -186,13 +208,13 @@ def revive(session: Session, batch_id: str) -> None:
         release(session, revived)
 
 
-def _has_open_items(session: Session, job_id: str) -> bool:
+def _has_open_items(session: Session, job_id: str, revision: int) -> bool:
     return bool(
         session.scalar(
             text(
-                f"SELECT EXISTS (SELECT FROM work_items JOIN jobs ON jobs.id = job_id "  # noqa: S608 - states of our own
-                f"AND jobs.revision = work_items.revision WHERE job_id = :job AND work_items.state IN ({_UNENDED}))"
+                "SELECT EXISTS (SELECT FROM work_items "  # noqa: S608 - states of our own
+                f"WHERE job_id = :job AND revision = :revision AND state IN ({_UNENDED}))"
             ),
-            {"job": job_id},
+            {"job": job_id, "revision": revision},
         )
     )

@@ -12,8 +12,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, Select, Text, bindparam, func, literal_column, select, text, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from audiomill.database.tables import Batch, Job, Output, Recording, WorkItem
 from audiomill.errors import BadRequest, NotFound
@@ -26,6 +38,26 @@ _STEPS = """(
         'failure_code', step.failure_code, 'failure_reason', step.failure_reason) ORDER BY step.id)
     FROM work_items AS step LEFT JOIN batches AS batch ON batch.id = step.batch_id
     WHERE step.job_id = jobs.id AND step.revision = jobs.revision
+)"""
+
+
+# The first is the order, and is as its job is; those after it have rows of their own.
+_REVISIONS = """(
+    SELECT json_agg(json_build_object(
+        'revision', each.revision, 'state', each.state, 'base', each.base, 'edited_lines', each.edited_lines,
+        'progress', each.progress, 'failure_code', each.failure_code, 'failure_reason', each.failure_reason,
+        'created_at', each.created_at, 'finished_at', each.finished_at) ORDER BY each.revision)
+    FROM (
+        SELECT 1 AS revision, CASE WHEN jobs.state IN ('queued', 'running') THEN 'open' ELSE jobs.state END AS state,
+            NULL::integer AS base, 0 AS edited_lines, jobs.progress, jobs.failure_code, jobs.failure_reason,
+            jobs.created_at, jobs.finished_at
+        UNION ALL
+        SELECT made.revision, made.state, base, edited_lines,
+            (SELECT coalesce(sum(weight * step.progress) / sum(weight), 0) FROM work_items AS step
+             WHERE step.job_id = made.job_id AND step.revision = made.revision AND step.made_in = made.revision),
+            made.failure_code, made.failure_reason, made.created_at, made.finished_at
+        FROM revisions AS made WHERE made.job_id = jobs.id
+    ) AS each
 )"""
 
 
@@ -45,7 +77,7 @@ class OutputView:
 class JobView:
     """A job with its first input, and the engine of the step that moved last and where that ran.
 
-    outputs, steps (in the order of its plan): left empty in lists.
+    revision: the current one. outputs, steps (in the order of its plan): of that; left empty in lists, as revisions.
     """
 
     id: str
@@ -71,8 +103,10 @@ class JobView:
     run_id: str | None
     attempts: int
     warnings: list[dict[str, str]]
+    revision: int
     outputs: tuple[OutputView, ...] = ()
     steps: list[dict[str, Any]] = field(default_factory=list)
+    revisions: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -144,6 +178,7 @@ def jobs_shown() -> Select[Any]:
             func.coalesce(WorkItem.run_id, Batch.run_id).label("run_id"),
             WorkItem.attempts,
             Job.warnings,
+            Job.revision,
         )
         .join(Recording, Recording.id == Job.recording_id)
         # The step that moved last: of a job that failed the one that failed it.
@@ -156,17 +191,29 @@ def jobs_shown() -> Select[Any]:
 
 
 def job_shown() -> Select[Any]:
-    """As `jobs_shown`, with the steps: for one job, by the same statement."""
-    return jobs_shown().add_columns(literal_column(_STEPS).label("steps"))
+    """As `jobs_shown`, with the steps and the revisions: for one job, by the same statement."""
+    return jobs_shown().add_columns(
+        literal_column(_STEPS).label("steps"), literal_column(_REVISIONS).label("revisions")
+    )
+
+
+def of_revision(revision: ColumnElement[int] | InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Whether an output is one of that revision of its job: made by it, or by the one that its step comes from."""
+    made_in = (
+        select(WorkItem.made_in)
+        .where(WorkItem.job_id == Output.job_id, WorkItem.revision == revision, WorkItem.step == Output.step)
+        .scalar_subquery()
+    )
+    return Output.version == func.coalesce(made_in, literal_column("1"))
 
 
 def outputs_shown() -> Select[Any]:
-    """The newest version of each output of a job (`job_id`), by name: a column for each field of OutputView."""
+    """The outputs of a job's current revision (`job_id`), by name: a column for each field of OutputView."""
     return (
         select(Output.name, Output.version, Output.media_type, Output.size_bytes, Output.sha256, Output.object_key)
-        .distinct(Output.name)
-        .where(Output.job_id == bindparam("job_id"))
-        .order_by(Output.name, Output.version.desc())
+        .join(Job, Job.id == Output.job_id)
+        .where(Output.job_id == bindparam("job_id"), of_revision(Job.revision))
+        .order_by(Output.name)
     )
 
 

@@ -6,11 +6,11 @@ The text of a statement is made once; only values travel after that. See audiomi
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Integer, Select, bindparam, func, select
 from sqlalchemy.dialects.postgresql import psycopg
 
 from audiomill.database.reading import Reader
-from audiomill.database.tables import Job, Output
+from audiomill.database.tables import Job, Output, Revision
 from audiomill.errors import Conflict, NotFound
 from audiomill.jobs.queries import (
     JobPage,
@@ -18,11 +18,13 @@ from audiomill.jobs.queries import (
     OutputView,
     job_not_found,
     job_shown,
+    of_revision,
     outputs_shown,
     page_of,
     page_statement,
     page_values,
 )
+from audiomill.jobs.revising import ORDER, revision_not_complete, revision_not_found
 
 
 async def read_job(reader: Reader, workspace_id: str, job_id: str) -> JobView:
@@ -45,16 +47,26 @@ async def read_page(
     return page_of([JobView(**row) for row in rows], limit)
 
 
-async def read_output(reader: Reader, workspace_id: str, job_id: str, name: str) -> OutputView:
-    """The newest version of a deliverable. Raises NotFound, Conflict (the job is not complete), DatabaseUnavailable."""
-    values = {"workspace_id": workspace_id, "job_id": job_id, "name": name}
+async def read_output(
+    reader: Reader, workspace_id: str, job_id: str, name: str, *, revision: int | None = None
+) -> OutputView:
+    """A deliverable of a job's current revision, or of another one.
+
+    Raises NotFound, Conflict (the job, or that revision of it, is not complete), DatabaseUnavailable.
+    """
+    values = {"workspace_id": workspace_id, "job_id": job_id, "name": name, "revision": revision}
     rows = await reader.rows(_output_text(), values)
     if not rows:
         raise job_not_found(job_id)
     state, reason = rows[0].pop("state"), rows[0].pop("failure_reason")
+    made, made_reason = rows[0].pop("revision_state"), rows[0].pop("revision_reason")
     if state != "complete":
         why = f" {reason}" if reason else ""
         raise Conflict(f"The job {job_id} is {state}, so it has no outputs.{why}", code="job_not_complete")
+    if revision is not None and revision != ORDER and made is None:
+        raise revision_not_found(job_id, revision)
+    if made not in {None, "complete"}:
+        raise revision_not_complete(job_id, revision, made, made_reason)
     if rows[0]["name"] is None:
         raise NotFound(f"The job {job_id} has no output {name!r}.", code="output_not_found")
     return OutputView(**rows[0])
@@ -83,9 +95,16 @@ def _page_text(given: frozenset[str]) -> bytes:
 @cache
 def _output_text() -> bytes:
     columns = [getattr(Output, name) for name in OutputView.__dataclass_fields__]
+    wanted = func.coalesce(bindparam("revision", type_=Integer()), Job.revision)
     return _text(
-        select(Job.state, Job.failure_reason, *columns)
-        .outerjoin(Output, (Output.job_id == Job.id) & (Output.name == bindparam("name")))
+        select(
+            Job.state,
+            Job.failure_reason,
+            Revision.state.label("revision_state"),
+            Revision.failure_reason.label("revision_reason"),
+            *columns,
+        )
+        .outerjoin(Revision, (Revision.job_id == Job.id) & (Revision.revision == wanted))
+        .outerjoin(Output, (Output.job_id == Job.id) & (Output.name == bindparam("name")) & of_revision(wanted))
         .where(Job.id == bindparam("job_id"), Job.workspace_id == bindparam("workspace_id"))
-        .order_by(Output.version.desc())
     )

@@ -90,7 +90,8 @@ def frozen(
         roles = {role.name: 1 for role in ordered.roles if role.required}
     plan = ordered.planned(parameters, roles)
     choices = tuple(choice_of(engines, task=STAGES[step.stage].task, asked=step) for step in plan.steps)
-    plan = Plan(tuple(_with_engine(step, choice) for step, choice in zip(plan.steps, choices, strict=True)))
+    steps = tuple(_with_engine(step, choice) for step, choice in zip(plan.steps, choices, strict=True))
+    plan = replace(plan, steps=steps)
     if len(choices) == 1:
         # The order's own words for its engine are this step's. With several steps the plan says whose is which.
         parameters = parameters.model_copy(update={"engine": choices[0].engine, "model": choices[0].model})

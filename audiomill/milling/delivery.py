@@ -162,6 +162,7 @@ def _receipt(
     item = opened.item
     return ReceiptBody(
         job_id=item.job_id,
+        revision=item.revision,
         output=OutputPart(
             name=output.name, sha256=output.sha256, size_bytes=output.size_bytes, media_type=output.media_type
         ),

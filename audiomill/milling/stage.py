@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 from audiomill.audio import Audio, Flaw
 from audiomill.engines.protocol import Engine, Progress
@@ -80,7 +80,12 @@ class StageWork(ABC, Generic[Material, Payload, Result, Kept]):
 
     What they raise: CustomerError where the input is at fault (the item fails with it), OperatorError or OSError where
     this machine cannot go on. Anything else is a fault of ours, and fails the item as ours.
+
+    units_outlive_items: units with keys are kept to the last one, for their item may be made anew with some of them
+    edited.
     """
+
+    units_outlive_items: ClassVar[bool] = False
 
     @abstractmethod
     def open(self, item: ClaimedItem, attempt: int, folder: Path) -> Opened[Material]:

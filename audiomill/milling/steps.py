@@ -64,10 +64,12 @@ class Steps:
         with work.gathering:
             for unit, result in results:
                 work.kept[unit.index] = self._stage.gather(work.opened, unit.index, result)
-        if not last:
-            # With the last unit the item's own result is stored, and no unit is looked for any more.
-            if found := {unit.unit.key: result for unit, result in results if unit.unit.key is not None}:
+        # With the last unit the item's own result is stored, and where nobody edits it no unit is looked for any more.
+        if not last or self._stage.units_outlive_items:
+            found = {unit.unit.key: result for unit, result in results if unit.unit.key is not None}
+            if found:
                 self._stage.keep(work.opened, found)
+        if not last:
             self._writer.progress(work.item.id, work.share)
             return
         kept = [work.kept[index] for index in range(work.asked)]

@@ -99,6 +99,8 @@ class ReceiptBody(_Part):
 
     schema_: Schema = Field(SCHEMA, alias="schema")
     job_id: str
+    revision: Annotated[int, Field(ge=1, le=2**53 - 1)] = 1
+    """Of the job: 1 is the order, later ones are of its customer's edits."""
     output: OutputPart
     input: InputPart
     stage: str

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from audiomill.database.tables import Artifact, Batch, Job, Output, Recording, Upload
+from audiomill.database.tables import Artifact, Batch, Job, Output, Recording, Revision, Upload
 from audiomill.errors import NotFound
 from audiomill.jobs.batches.reads import parts_of
 from audiomill.jobs.inputs import hold_for_deletion
@@ -27,6 +27,7 @@ def _outputs(session: Session, found: Sequence[str]) -> set[str]:
     ids = set(filter(None, jobs.values()))
     named = set(session.scalars(select(Output.object_key).where(Output.job_id.in_(ids))))
     at_work = set(session.scalars(select(Job.id).where(Job.id.in_(ids), Job.state.in_(("queued", "running")))))
+    at_work |= set(session.scalars(select(Revision.job_id).where(Revision.job_id.in_(ids), Revision.state == "open")))
     return {key for key, job in jobs.items() if job is None or key in named or job in at_work}
 
 

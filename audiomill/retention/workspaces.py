@@ -1,5 +1,7 @@
 """What a workspace keeps for so many days only: jobs that ended before, with their outputs, events and recordings.
 
+All revisions of a job go together, when the newest has ended so long ago; none while one is being made.
+
 Default: kept. Locks in the order of the house (items, then the job), and an upload before its recording, as orders
 take them: a recording, in whatever role, goes when no other job names it, in the same transaction as its last job.
 """
@@ -7,7 +9,7 @@ take them: a recording, in whatever role, goes when no other job names it, in th
 from sqlalchemy import delete, exists, select, text
 from sqlalchemy.orm import Session
 
-from audiomill.database.tables import Job, JobInput, Output, Recording, Submission, Upload, WorkItem
+from audiomill.database.tables import Job, JobInput, Output, Recording, Revision, Submission, Upload, WorkItem
 from audiomill.errors import CustomerError
 from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
@@ -21,6 +23,9 @@ _DUE = text(
         WHERE workspace_id = workspaces.id
           AND created_at < now() - make_interval(days => workspaces.retention_days)
           AND finished_at < now() - make_interval(days => workspaces.retention_days)
+          AND NOT EXISTS (
+              SELECT FROM revisions WHERE job_id = jobs.id AND (state = 'open'
+                  OR finished_at > now() - make_interval(days => workspaces.retention_days)))
         ORDER BY created_at, id LIMIT :limit
     ) AS job
     WHERE workspaces.retention_days IS NOT NULL LIMIT :limit
@@ -42,7 +47,9 @@ def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
     session.execute(select(WorkItem.id).where(WorkItem.job_id == job_id).order_by(WorkItem.id).with_for_update())
     # An operator may have run its batch again meanwhile: then it is at work, and ends anew.
     job = session.scalar(select(Job).where(Job.id == job_id, Job.finished_at.is_not(None)).with_for_update())
-    if job is None:
+    # Or its customer has edited it.
+    open_revision = exists().where(Revision.job_id == job_id, Revision.state == "open")
+    if job is None or session.scalar(select(open_revision)):
         return Freed()
     freed = Freed(rows=1)
     for output in session.scalars(select(Output).where(Output.job_id == job_id)):

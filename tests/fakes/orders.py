@@ -78,7 +78,7 @@ def wipe(database: Database) -> None:
         session.execute(
             text(
                 "TRUNCATE workspaces, api_keys, uploads, recordings, submissions, jobs, job_events, batches, "
-                "job_inputs, work_items, artifacts, outputs, inbox_entries, engine_availability, turns, "
+                "job_inputs, revisions, work_items, artifacts, outputs, inbox_entries, engine_availability, turns, "
                 "lane_pauses, sweeps, workspace_usage, usage_changes, engine_speeds, workspace_speeds"
             )
         )

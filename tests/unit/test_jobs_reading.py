@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from audiomill.accounts.key_check import KNOWN_SECONDS, KeyCheck
 from audiomill.accounts.keys import create_key, revoke_key
@@ -13,7 +15,7 @@ from audiomill.accounts.workspaces import ensure_workspace
 from audiomill.catalogue.engines import AvailabilityReport
 from audiomill.database.connection import Database
 from audiomill.database.reading import CONNECTIONS, Reader
-from audiomill.database.tables import Output
+from audiomill.database.tables import Output, Revision
 from audiomill.errors import Conflict, DatabaseUnavailable, NotFound, Unauthorized
 from audiomill.jobs.availability import report
 from audiomill.jobs.queries import get_job, list_jobs
@@ -44,11 +46,14 @@ def job_ids(database: Database, settings: Settings) -> tuple[str, ...]:
         ).job_ids
         transition(session, [ids[0]], "running")
         transition(session, [ids[0]], "complete")
-        for version, name in ((1, "b.wav"), (2, "b.wav"), (1, "a.wav")):
+        _second_revision(session, ids[0])
+        # The last one was made before steps were noted.
+        for version, name, step in ((1, "b.wav", "synthesize"), (2, "b.wav", "synthesize"), (1, "a.wav", None)):
             session.add(
                 Output(
                     id=f"out_{name}_{version}",
                     job_id=ids[0],
+                    step=step,
                     name=name,
                     version=version,
                     object_key=f"outputs/{name}/{version}",
@@ -58,6 +63,21 @@ def job_ids(database: Database, settings: Settings) -> tuple[str, ...]:
                 )
             )
         return ids
+
+
+def _second_revision(session: Session, job_id: str) -> None:
+    session.execute(
+        text(
+            "INSERT INTO work_items (id, job_id, workspace_id, revision, made_in, step, stage, options, reads, engine, "
+            "resource_class, tier, length_class, lane, audio_seconds, state) "
+            "SELECT id || '-2', job_id, workspace_id, 2, 2, step, stage, options, reads, engine, resource_class, tier, "
+            "length_class, lane, audio_seconds, 'complete' FROM work_items WHERE job_id = :job"
+        ),
+        {"job": job_id},
+    )
+    for number, state in ((2, "complete"), (3, "failed")):
+        session.add(Revision(job_id=job_id, revision=number, base=1, edited_lines=1, state=state))
+    session.execute(text("UPDATE jobs SET revision = 2 WHERE id = :job"), {"job": job_id})
 
 
 @pytest.fixture
@@ -103,8 +123,16 @@ def test_pages_are_the_same_read_either_way(
     assert pages == {0: 3, 1: 2 if wanted.get("state") == "queued" else 1}[len(wanted)]
 
 
-def test_an_output_is_its_newest_version(job_ids: tuple[str, ...], reading: Any) -> None:
+def test_an_output_is_the_current_revisions_and_older_ones_stay_by_number(
+    job_ids: tuple[str, ...], reading: Any
+) -> None:
     assert reading(lambda reader: read_output(reader, "acme", job_ids[0], "b.wav")).version == 2
+    for number in (1, 2):
+        output = reading(lambda reader, at=number: read_output(reader, "acme", job_ids[0], "b.wav", revision=at))
+        assert (output.version, output.object_key) == (number, f"outputs/b.wav/{number}")
+    for number, error in ((3, Conflict), (4, NotFound)):
+        with pytest.raises(error):
+            reading(lambda reader, at=number: read_output(reader, "acme", job_ids[0], "b.wav", revision=at))
     for workspace_id, job_id, name, error in (
         ("rival", job_ids[0], "b.wav", NotFound),
         ("acme", job_ids[0], "c.wav", NotFound),

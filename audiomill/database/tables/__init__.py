@@ -5,7 +5,7 @@ Text states are held by CHECK constraints; the allowed transitions are in audiom
 
 from audiomill.database.tables.accounts import ApiKey, UsageChange, Workspace, WorkspaceUsage
 from audiomill.database.tables.base import Base
-from audiomill.database.tables.jobs import Job, JobEvent, JobInput, Submission
+from audiomill.database.tables.jobs import Job, JobEvent, JobInput, Revision, Submission
 from audiomill.database.tables.recordings import InboxEntry, Recording, Upload
 from audiomill.database.tables.results import Artifact, Output
 from audiomill.database.tables.upkeep import EngineAvailability, EngineSpeed, SweepPlace, WorkspaceSpeed
@@ -25,6 +25,7 @@ __all__ = [
     "LanePause",
     "Output",
     "Recording",
+    "Revision",
     "Submission",
     "SweepPlace",
     "Turn",

@@ -77,6 +77,28 @@ class JobInput(Base):
     filename: Mapped[str] = mapped_column(comment="as this order calls it")
 
 
+class Revision(Base):
+    """A way through a job's plan after the first, which is the order itself: of an edit.
+
+    open until its last item ended; then it is the job's current one, or the one before stays that.
+    """
+
+    __tablename__ = "revisions"
+    __table_args__ = (
+        states("open", "complete", "failed", "cancelled"),
+        Index("uq_revisions_open", "job_id", unique=True, postgresql_where=text("state = 'open'")),
+    )
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    base: Mapped[int] = mapped_column(comment="the revision that it was made from")
+    edited_lines: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default="open")
+    failure_code: Mapped[str | None]
+    failure_reason: Mapped[str | None] = mapped_column(comment="a sentence for the customer")
+    created_at: Mapped[datetime] = now()
+    finished_at: Mapped[datetime | None]
+
+
 class JobEvent(Base):
     """What happened to a job, numbered per job without gaps: what server-sent events replay."""
 

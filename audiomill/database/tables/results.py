@@ -46,6 +46,7 @@ class Output(Base):
     __table_args__ = (UniqueConstraint("job_id", "name", "version"),)
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    step: Mapped[str | None] = mapped_column(comment="that made it; NULL: made before jobs had revisions")
     name: Mapped[str]
     version: Mapped[int] = mapped_column(server_default="1")
     object_key: Mapped[str]

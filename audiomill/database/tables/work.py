@@ -81,6 +81,10 @@ class WorkItem(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     workspace_id: Mapped[str]
     revision: Mapped[int] = mapped_column(server_default="1")
+    made_in: Mapped[int] = mapped_column(
+        server_default="1",
+        comment="the revision that made its result: an earlier one where nothing that it reads changed",
+    )
     step: Mapped[str]
     stage: Mapped[str]
     options: Mapped[dict[str, Any]] = mapped_column(comment="the step's own, its engine resolved")
@@ -120,6 +124,9 @@ class WorkItem(Base):
     processing_seconds: Mapped[float | None] = mapped_column(comment="engine's time for it")
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None]
+    warnings: Mapped[list[dict[str, str]]] = mapped_column(
+        server_default="[]", comment="those of its job that it found"
+    )
     created_at: Mapped[datetime] = mapped_column(
         server_default=func.clock_timestamp(), comment="since when it is queued, or waits"
     )

@@ -169,7 +169,7 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
     if (row := item.one_or_none()) is None:
         return _is_complete(session, claim, item_id)
     if result.warnings:
-        advance.warn(session, row.job_id, [asdict(warning) for warning in result.warnings])
+        advance.warn(session, item_id, [asdict(warning) for warning in result.warnings])
     if row.delivers and result.outputs:
         session.execute(
             insert(Output),
@@ -179,6 +179,7 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
                     "job_id": row.job_id,
                     "name": output.name,
                     "version": row.revision,
+                    "step": row.step,
                     "object_key": output.object_key,
                     "media_type": output.media_type,
                     "size_bytes": output.size_bytes,
@@ -187,7 +188,7 @@ def complete(session: Session, claim: Claim, item_id: str, result: ItemResult) -
                 for output in result.outputs
             ],
         )
-    advance.ended(session, advance.Ended(row.job_id, row.step, claim.stage, alone=family == 1))
+    advance.ended(session, advance.Ended(row.job_id, row.step, claim.stage, row.revision, alone=family == 1))
     return True
 
 

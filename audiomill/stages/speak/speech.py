@@ -77,11 +77,12 @@ class SpokenLines:
             self._samples[place] = 0
             self._unspoken += 1
             return
-        audio = trimmed(result.audio)
+        # First to the 16 bits that a line is kept with, so that one that is recalled is cut at the same sample.
+        audio = trimmed(_stepped(result.audio))
         if self._rate_hz not in {0, audio.sample_rate_hz} or audio.channels != 1:
             raise ValueError(f"a line of {audio.channels} channels at {audio.sample_rate_hz} Hz")
         self._rate_hz = audio.sample_rate_hz
-        steps = np.clip(np.rint(audio.samples[0] * _STEPS), -_STEPS, _STEPS - 1).astype(np.int16)
+        steps = (audio.samples[0] * _STEPS).astype(np.int16)
         np.save(self._path(place), steps)
         self._samples[place] = len(steps)
 
@@ -111,6 +112,11 @@ class SpokenLines:
 
     def _path(self, place: int) -> Path:
         return self._folder / f"line-{place:06d}.npy"
+
+
+def _stepped(audio: Audio) -> Audio:
+    steps = np.clip(np.rint(audio.samples * _STEPS), -_STEPS, _STEPS - 1)
+    return Audio((steps / _STEPS).astype(np.float32), audio.sample_rate_hz)
 
 
 def trimmed(audio: Audio) -> Audio:

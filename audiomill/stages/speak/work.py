@@ -1,17 +1,21 @@
 """The stage `speak`: lines in, each spoken by the voice of its speaker out, all in one file."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from audiomill.audio.encode import encode, from_wav
 from audiomill.catalogue.speaking import least_seconds
 from audiomill.engines.protocol import Engine, Progress
 from audiomill.engines.text_to_speech.protocol import Speech, TextToSpeech
 from audiomill.errors import AudiomillError
 from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.lines.document import Lines
+from audiomill.milling.bench import unit_key
+from audiomill.milling.delivery import making_key
 from audiomill.milling.parts import Hand, Looked, PartsMade, PartsWork, Reads
 from audiomill.milling.stage import Opened, Unit
 from audiomill.stages.speak.speech import LineUnit, SpokenLines, Unspoken, or_unspoken, units
@@ -35,7 +39,9 @@ class Own:
 
 
 class Speaking(PartsWork[Own, LineUnit, Speech | Unspoken, None]):
-    """What the stream must know of this stage. Its units are lines."""
+    """What the stream must know of this stage. Its units are lines, which customers edit one by one."""
+
+    units_outlive_items: ClassVar[bool] = True
 
     def look(self, item: ClaimedItem, reads: Reads, folder: Path) -> Looked[Own]:
         """Read the lines and give each its voice. Raises BadInput (`no_voice`)."""
@@ -49,7 +55,14 @@ class Speaking(PartsWork[Own, LineUnit, Speech | Unspoken, None]):
         assert opened.material.own is not None  # noqa: S101 - not known
         options = Options.model_validate(opened.item.options)
         for unit in units(opened.material.own.lines, options.rate_wpm):
-            yield Unit(unit, least_seconds(unit.text, rate_wpm=options.rate_wpm), unit.parameters)
+            key = self._key(opened.item, unit)
+            yield Unit(unit, least_seconds(unit.text, rate_wpm=options.rate_wpm), unit.parameters, key=key)
+
+    def _key(self, item: ClaimedItem, unit: LineUnit) -> str:
+        """Of a line, wherever it stands: an edited one costs itself."""
+        sha256 = hashlib.sha256(unit.text.encode()).hexdigest()
+        parameters = unit.parameters.model_dump(mode="json")
+        return unit_key(making_key(item.workspace_id, item.stage, self._bench.engine.identity, sha256, parameters))
 
     def run(
         self, engine: Engine, units: Sequence[Unit[LineUnit]], progress: Progress
@@ -67,6 +80,15 @@ class Speaking(PartsWork[Own, LineUnit, Speech | Unspoken, None]):
         """To disk; every line is a unit, so that the unit's place is the line's."""
         assert opened.material.own is not None  # noqa: S101 - not known
         opened.material.own.spoken.keep(index, result)
+
+    def recall(self, keys: Collection[str]) -> Mapping[str, Speech | Unspoken]:
+        """Lines that were spoken before: by a run that did not come to its end, or in another revision."""
+        return {key: Speech(from_wav(data)) for key, data in self._bench.units(keys).items()}
+
+    def keep(self, opened: Opened[Hand[Own]], results: Mapping[str, Speech | Unspoken]) -> None:
+        """As 16-bit wav, which is how lines are joined."""
+        found = {key: encode(one.audio, "wav").data for key, one in results.items() if isinstance(one, Speech)}
+        self._bench.keep_units(opened.item, found, ".wav")
 
     def made(self, engine: Engine, opened: Opened[Hand[Own]], kept: Sequence[None]) -> PartsMade:  # noqa: ARG002
         """The sound of all lines, and the lines with how long each is."""

@@ -4,6 +4,7 @@ What is shown is the lines as they came out, which know more (the voice that was
 were made from. An edit that says what is shown already changes nothing. What an edit costs is jobs' part.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,6 +17,7 @@ from audiomill.lines.document import LONGEST_TEXT, Line, Lines, Milliseconds
 MOST_EDITS = 10_000
 """Lines in one request."""
 
+_UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 _NEVER_NULL = ("text", "translation", "start_ms", "end_ms")
 
 
@@ -41,6 +43,8 @@ class LineEdit(BaseModel):
             raise ValueError("says nothing of its line: give text, translation, voice, start_ms or end_ms")
         if null := [name for name in _NEVER_NULL if name in self.model_fields_set and getattr(self, name) is None]:
             raise ValueError(f"{null[0]} cannot be null; leave it out, and it stays as it is")
+        if any(isinstance(value, str) and _UNSPEAKABLE.search(value) for value in self.given().values()):
+            raise ValueError("there is a zero character or half of a character (a lone surrogate); leave it out")
         return self
 
     def given(self) -> dict[str, object]:

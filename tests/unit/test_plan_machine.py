@@ -1,5 +1,5 @@
-"""Plans of any shape, in any order of failures, cancellations, crashes, silence and runs again: the database is where a
-small model of the rules says that it is.
+"""Plans of any shape, in any order of failures, cancellations, edits, crashes, silence and runs again: the database is
+where a small model of the rules says that it is.
 
 Which items form a batch is not modelled (tests/unit/test_jobs_batching.py), nor what two transactions do at once
 (tests/unit/test_jobs_steps.py).
@@ -23,13 +23,15 @@ from sqlalchemy import select, text
 
 from audiomill.catalogue.plan import Step
 from audiomill.database.connection import Database
-from audiomill.database.tables import Batch, Job, JobEvent, WorkItem
+from audiomill.database.tables import Batch, Job, JobEvent, Revision, WorkItem
 from audiomill.errors import BadInput, Conflict, LeaseLost, LeaseRefused
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.leases import Claim, ClaimedItem
 from audiomill.jobs.batches.workers import Fate
+from audiomill.jobs.batches.working import ArtifactRecord, PartRecord
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.orders import InputObject, NewJob
+from audiomill.jobs.revisions import cancel_revision, revise
 from audiomill.settings import Settings
 from tests.fakes.orders import order, prepare, rested, wipe
 from tests.fakes.plans import PLANTED, fit, made, planted, runs
@@ -54,10 +56,14 @@ def graphs(draw: st.DrawFn) -> tuple[Step, ...]:
 
 @dataclass
 class ModelJob:
-    """The rules, as a person would say them: states of the steps of one job."""
+    """The rules, as a person would say them: states of the steps of one revision of a job, and of that revision.
+
+    kept: the steps of an edit's revision that are as they were, or as they were edited; None: of the order.
+    """
 
     steps: tuple[Step, ...]
     state: str = "queued"
+    kept: dict[str, str] | None = None
     items: dict[str, str] = field(default_factory=dict)
     batches: dict[str, str | None] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
@@ -67,6 +73,18 @@ class ModelJob:
         for step in self.steps:
             self.items[step.name] = "waiting" if step.waits_for else "queued"
             self.batches[step.name] = None
+        if self.kept is not None:
+            self.items |= {step.name: "waiting" for step in self.steps} | self.kept
+            self.goes_on()
+
+    def edited(self, name: str) -> "ModelJob":
+        """The next revision, in which that step's result is another: who reads it is made anew."""
+        anew: set[str] = set()
+        for step in self.steps:
+            if step.waits_for & (anew | {name}):
+                anew.add(step.name)
+        kept = {step: state for step, state in self.items.items() if step not in anew}
+        return ModelJob(self.steps, kept=kept, left_out=list(kept.values()).count("failed"))
 
     def step(self, name: str) -> Step:
         return next(step for step in self.steps if step.name == name)
@@ -119,7 +137,8 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
     class Plans(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            self.jobs: dict[str, ModelJob] = {}
+            self.jobs: dict[tuple[str, int], ModelJob] = {}
+            self.current: dict[str, int] = {}
             self.claims: list[Claim] = []
             self.number = 0
 
@@ -136,7 +155,63 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
             source = InputObject(f"uploads/{self.number}", "v1", 1000, "a.wav")
             with planted(*steps):
                 (job_id,) = order(database, config, "acme", [NewJob(PLANTED, {}, source)]).job_ids
-            self.jobs[job_id] = ModelJob(steps)
+            self.jobs[job_id, 1] = ModelJob(steps)
+            self.current[job_id] = 1
+
+        def newest(self, job_id: str) -> int:
+            return max(revision for job, revision in self.jobs if job == job_id)
+
+        @precondition(lambda self: any(self.editable(job_id) for job_id in self.current))
+        @rule(data=st.data())
+        def edit(self, data: Any) -> None:
+            job_id = data.draw(st.sampled_from(sorted(filter(self.editable, self.current))))
+            model = self.jobs[job_id, self.current[job_id]]
+            name = data.draw(st.sampled_from(self.read_steps(model)))
+            number = self.newest(job_id) + 1
+            with database.session() as session, planted(*_ANY):
+                revised = revise(
+                    session, workspace_id="acme", job_id=job_id, base=self.current[job_id],
+                    replaced={name: edited(f"{job_id}-{number}")}, edited_lines=1, settings=config,
+                )  # fmt: skip
+            assert revised == number
+            self.jobs[job_id, number] = model.edited(name)
+
+        def read_steps(self, model: ModelJob) -> list[str]:
+            """Those of which an edit may take the place."""
+            read = {name for step in model.steps for name in step.waits_for}
+            return sorted(name for name in read if model.items[name] == "complete")
+
+        def editable(self, job_id: str) -> bool:
+            model = self.jobs[job_id, self.current[job_id]]
+            is_open = self.jobs[job_id, self.newest(job_id)].state in {"queued", "running"}
+            return model.state == "complete" and not is_open and bool(self.read_steps(model))
+
+        @precondition(lambda self: any(revision > 1 for _, revision in self.jobs))
+        @rule(data=st.data())
+        def cancel_an_edit(self, data: Any) -> None:
+            job_id, revision = data.draw(st.sampled_from(sorted(each for each in self.jobs if each[1] > 1)))
+            model = self.jobs[job_id, revision]
+            try:
+                with database.session() as session:
+                    cancel_revision(session, workspace_id="acme", job_id=job_id, revision=revision)
+            except Conflict:
+                assert model.state in {"complete", "failed"}
+                return
+            if model.state != "cancelled":
+                model.state = "cancelled"
+                model.drops()
+
+        @precondition(lambda self: any(revision > 1 for _, revision in self.jobs))
+        @rule()
+        def an_edit_of_what_is_open_or_old_is_refused(self) -> None:
+            job_id = max(job for job, revision in self.jobs if revision > 1)
+            if self.editable(job_id):
+                return
+            with pytest.raises(Conflict), database.session() as session:
+                revise(
+                    session, workspace_id="acme", job_id=job_id, base=self.current[job_id],
+                    replaced={"s0": edited("never")}, edited_lines=1, settings=config,
+                )  # fmt: skip
 
         @rule()
         def start_runs(self) -> None:
@@ -146,7 +221,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
             self.claims += claims
             for claim in claims:
                 for item in claim.items:
-                    model = self.jobs[item.job_id]
+                    model = self.jobs[item.job_id, item.revision]
                     assert model.items[item.step] == "queued", "only what is queued is batched"
                     model.items[item.step], model.batches[item.step] = "batched", claim.batch_id
 
@@ -156,7 +231,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 return batch is not None and (batch.state, batch.fencing) == ("running", claim.fencing)
 
         def is_open(self, claim: Claim, item: ClaimedItem, states: set[str]) -> bool:
-            model = self.jobs[item.job_id]
+            model = self.jobs[item.job_id, item.revision]
             return model.batches[item.step] == claim.batch_id and model.items[item.step] in states
 
         @precondition(lambda self: any(claim.items for claim in self.claims))
@@ -164,7 +239,7 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
         def work_on_an_item(self, data: Any, how: str) -> None:
             claim = data.draw(st.sampled_from([claim for claim in self.claims if claim.items]))
             item = data.draw(st.sampled_from(claim.items))
-            model, owns = self.jobs[item.job_id], self.owns(claim)
+            model, owns = self.jobs[item.job_id, item.revision], self.owns(claim)
             begins = how in {"begin", "finish"} and owns and self.is_open(claim, item, OPEN)
             try:
                 with database.session() as session:
@@ -217,11 +292,11 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
 
         def blame(self, inside: list[ClaimedItem]) -> None:
             for item in inside:
-                model = self.jobs[item.job_id]
+                model = self.jobs[item.job_id, item.revision]
                 model.crashes[item.step] = model.crashes.get(item.step, 0) + 1
             # All are counted before any of them fails: one that fails may take another with it.
             for item in sorted(inside, key=lambda item: item.id):
-                model = self.jobs[item.job_id]
+                model = self.jobs[item.job_id, item.revision]
                 if model.crashes[item.step] > config.lease.max_attempts and model.items[item.step] in OPEN:
                     model.fails(item.step)
 
@@ -254,14 +329,15 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                 return
             self.claims.append(claim)
             if was == "closed":
-                for model in self.jobs.values():
-                    model.revived(batch_id)
+                for (_, revision), model in self.jobs.items():
+                    if revision == 1:  # an edit that failed is made again by its customer
+                        model.revived(batch_id)
 
         @precondition(lambda self: self.jobs)
         @rule(data=st.data())
         def cancel(self, data: Any) -> None:
-            job_id = data.draw(st.sampled_from(sorted(self.jobs)))
-            model = self.jobs[job_id]
+            job_id = data.draw(st.sampled_from(sorted(self.current)))
+            model = self.jobs[job_id, 1]
             try:
                 with database.session() as session:
                     cancel_job(session, workspace_id="acme", job_id=job_id)
@@ -277,11 +353,16 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
             with database.session() as session:
                 jobs = {job.id: job for job in session.scalars(select(Job))}
                 items = session.scalars(select(WorkItem)).all()
-                assert {job_id: job.state for job_id, job in jobs.items()} == {
-                    job_id: model.state for job_id, model in self.jobs.items()
+                revisions = session.scalars(select(Revision)).all()
+                assert {(job_id, 1): job.state for job_id, job in jobs.items()} | {
+                    (made.job_id, made.revision): made.state for made in revisions
+                } == {
+                    (job_id, revision): model.state if revision == 1 else _AS_REVISION.get(model.state, model.state)
+                    for (job_id, revision), model in self.jobs.items()
                 }
+                assert len(items) == sum(len(model.steps) for model in self.jobs.values())
                 for item in items:
-                    model = self.jobs[item.job_id]
+                    model = self.jobs[item.job_id, item.revision]
                     assert (item.step, item.state) == (item.step, model.items[item.step])
                     open_reads = sum(model.items[each] in UNENDED for each in model.step(item.step).waits_for)
                     if item.state == "waiting":
@@ -289,13 +370,20 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                     if item.state in OPEN:
                         assert item.batch_id == model.batches[item.step]
                 for job_id, job in jobs.items():
-                    assert len(job.warnings) == self.jobs[job_id].left_out
+                    completed = [
+                        at
+                        for (each, at), model in self.jobs.items()
+                        if each == job_id and (at == 1 or model.state == "complete")
+                    ]
+                    self.current[job_id] = max(completed)
+                    assert job.revision == max(completed)
+                    assert len(job.warnings) == self.jobs[job_id, job.revision].left_out
 
         @invariant()
         def what_is_told_is_true(self) -> None:
             """Events have no gaps, a job completes once, and its progress does not fall while it runs."""
             with database.session() as session:
-                for job_id in self.jobs:
+                for job_id in self.current:
                     events = session.scalars(
                         select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq)
                     ).all()
@@ -306,6 +394,13 @@ def machine(database: Database, config: Settings) -> type[RuleBasedStateMachine]
                         assert after.state == "queued" or after.progress >= before.progress - 1e-9
 
     return Plans
+
+
+_AS_REVISION = {"queued": "open", "running": "open"}
+
+
+def edited(key: str) -> ArtifactRecord:
+    return ArtifactRecord(key, f"artifacts/{key}/x", "4" * 64, 1, {}, {"x": PartRecord(key, "4" * 64, 1, "text/plain")})
 
 
 _ANY = (fit("any"),)

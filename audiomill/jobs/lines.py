@@ -4,13 +4,10 @@ The documents lie in the store, which is asked between transactions, never withi
 audiomill/lines/editing.py's; how a revision is made of the edited document is revisions.py's.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import rfc8785
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -19,7 +16,7 @@ from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Job, Revision, WorkItem
 from audiomill.errors import Conflict, NotFound
 from audiomill.jobs.batches.reads import parts_of
-from audiomill.jobs.batches.working import ArtifactRecord, PartRecord
+from audiomill.jobs.edited_documents import document_of, edits_of, lines_gone, stored
 from audiomill.jobs.queries import job_not_found
 from audiomill.jobs.revising import ORDER, revision_not_complete, revision_not_found
 from audiomill.jobs.revisions import StepCost, affected, refuse_if_not_editable, revise
@@ -27,10 +24,6 @@ from audiomill.lines.document import Lines
 from audiomill.lines.editing import Edited, LineEdit, edited
 from audiomill.settings import Settings
 from audiomill.storage import ObjectStore
-from audiomill.storage.keys import artifact_key
-
-EDITED_CHECK = "edited_by_customer"
-"""On receipts, of a step whose lines its customer edited: in how many of them."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +74,19 @@ class _Found:
     steps: Mapping[str, _Step]
     now: datetime
 
+    def artifact(self, step: str) -> Artifact:
+        """What a step made. Raises NotFound."""
+        artifact = self.steps[step].artifact if step in self.steps else None
+        if artifact is None:
+            raise lines_gone()
+        return artifact
+
     def part(self, name: str) -> str:
         """The object of a part, `<step>/<part>`. Raises NotFound."""
         step, _, part = name.partition("/")
-        artifact = self.steps[step].artifact if step in self.steps else None
-        found = {} if artifact is None else parts_of(artifact)
+        found = parts_of(self.artifact(step))
         if part not in found:
-            raise _gone()
+            raise lines_gone()
         return str(found[part]["object_key"])
 
 
@@ -101,7 +100,7 @@ def read_lines(
     with database.session() as session:
         found = _found(session, _job(session, workspace_id, job_id), revision)
         key = found.part(found.lines.shown)
-    return JobLines(job_id, found.revision, Lines.from_json(store.get_bytes(key)))
+    return JobLines(job_id, found.revision, document_of(store, key))
 
 
 def edit_lines(
@@ -125,21 +124,20 @@ def edit_lines(
         refuse_if_not_editable(session, job, expected)
         found = _found(session, job, None)
         shown, base = found.part(found.lines.shown), found.part(found.lines.edited)
-    document = Lines.from_json(store.get_bytes(base))
     became = edited(
-        document,
-        edits,
-        shown=Lines.from_json(store.get_bytes(shown)),
-        translates=found.lines.translated is not None,
+        document_of(store, base), edits, shown=document_of(store, shown), translates=found.lines.translated is not None
     )
     if not became.changed:
         return EditOfLines(job_id, found.revision, (), ())
     part = found.lines.translated if became.to_translate and found.lines.translated else found.lines.edited
-    told = EditOfLines(job_id, found.revision, became.changed, _cost(found, part, became, settings))
+    step, _, name = part.partition("/")
+    anew = affected({each: made.reads for each, made in found.steps.items()}, [step])
+    told = EditOfLines(job_id, found.revision, became.changed, _cost(found, anew, became, settings))
     if dry_run:
         return told
-    step, _, name = part.partition("/")
-    record = _stored(store, workspace_id, found.steps[step], name, became)
+    # What was edited of a step that is made anew is in the document that it is made of.
+    before = edits_of([made.artifact for each, made in found.steps.items() if made.artifact and each in anew | {step}])
+    record = stored(store, found.artifact(step), name, became.document, edits=before + len(became.changed))
     with database.session() as session:
         number = revise(
             session,
@@ -193,8 +191,7 @@ def _refuse_if_not_complete(session: Session, job: Job, revision: int | None) ->
         raise revision_not_complete(job.id, revision, row.state, row.failure_reason)
 
 
-def _cost(found: _Found, part: str, became: Edited, settings: Settings) -> tuple[StepCost, ...]:
-    anew = affected({name: step.reads for name, step in found.steps.items()}, [part.partition("/")[0]])
+def _cost(found: _Found, anew: Collection[str], became: Edited, settings: Settings) -> tuple[StepCost, ...]:
     kept_seconds = settings.retention.artifact_days * 86_400
     costs = []
     for name, step in found.steps.items():
@@ -207,46 +204,3 @@ def _cost(found: _Found, part: str, became: Edited, settings: Settings) -> tuple
             seconds = min(seconds, became.changed_seconds)
         costs.append(StepCost(name, step.stage, round(seconds, 3)))
     return tuple(costs)
-
-
-def _stored(store: ObjectStore, workspace_id: str, step: _Step, name: str, became: Edited) -> ArtifactRecord:
-    """The step's result with the edited document, all of it as objects of its own: the old one's go when it goes."""
-    assert step.artifact is not None  # noqa: S101 - its part was found
-    document = became.document.to_json()
-    made_from = ["edited", workspace_id, step.stage, step.artifact.key, hashlib.sha256(document).hexdigest()]
-    key = hashlib.sha256(rfc8785.dumps(made_from)).hexdigest()
-    parts: dict[str, PartRecord] = {}
-    for each, part in parts_of(step.artifact).items():
-        # Beside its lines such a step makes small documents.
-        data = document if each == name else store.get_bytes(part["object_key"])
-        parts[each] = _put(store, workspace_id, step.stage, key, data, part)
-    return ArtifactRecord(
-        key,
-        parts[name].object_key,
-        parts[name].sha256,
-        sum(part.size_bytes for part in parts.values()),
-        _details(step.artifact.details, became),
-        parts,
-    )
-
-
-def _put(
-    store: ObjectStore, workspace_id: str, stage: str, key: str, data: bytes, part: Mapping[str, Any]
-) -> PartRecord:
-    sha256 = hashlib.sha256(data).hexdigest()
-    suffix = str(part["object_key"]).rpartition("/")[2].partition(".")[2]
-    object_key = artifact_key(workspace_id, stage, key, sha256, f".{suffix}" if suffix else "")
-    store.put_bytes(object_key, data, media_type=part["media_type"])
-    return PartRecord(object_key, sha256, len(data), part["media_type"])
-
-
-def _details(details: Mapping[str, Any], became: Edited) -> dict[str, Any]:
-    """Of the step that made the lines, and how many of them its customer has edited since."""
-    checks = [check for check in details.get("checks", ()) if check["name"] != EDITED_CHECK]
-    before = sum(check["value"] for check in details.get("checks", ()) if check["name"] == EDITED_CHECK)
-    edits = {"name": EDITED_CHECK, "passed": True, "value": before + len(became.changed), "limit": None}
-    return {**details, "checks": [*checks, edits]}
-
-
-def _gone() -> NotFound:
-    return NotFound("The lines of this job are kept no longer. Order it again.", code="lines_gone")

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from audiomill.accounts.space import refuse_if_full
@@ -21,7 +20,7 @@ from audiomill.jobs import advance
 from audiomill.jobs.batches.working import ArtifactRecord
 from audiomill.jobs.identifiers import new_id
 from audiomill.jobs.queries import job_not_found
-from audiomill.jobs.revising import end_revision, revision_not_found
+from audiomill.jobs.revising import ORDER, end_revision, revision_not_found
 from audiomill.settings import Settings
 
 
@@ -74,7 +73,7 @@ def revise(
     if not anew:
         raise ValueError(f"nothing is made of what {sorted(replaced)} make")
     for step, record in sorted(replaced.items()):
-        _keep(session, workspace_id, next(item.stage for item in items if item.step == step), record)
+        session.add(_artifact(workspace_id, next(item.stage for item in items if item.step == step), record))
     session.add(Revision(job_id=job_id, revision=number, base=base, edited_lines=edited_lines))
     # Ascending in the order of the plan, as those of an order.
     ids = sorted(new_id("item") for _ in items)
@@ -111,15 +110,21 @@ def refuse_if_not_editable(session: Session, job: Job, base: int | None) -> None
 def cancel_revision(session: Session, *, workspace_id: str, job_id: str, revision: int) -> None:
     """Drop what is open of a revision; the job stays as it is. Doing it again changes nothing.
 
-    Raises NotFound, Conflict (it has ended).
+    Raises NotFound, Conflict (it has ended, or is the order).
     """
+    if session.scalar(select(Job.id).where(Job.id == job_id, Job.workspace_id == workspace_id)) is None:
+        raise job_not_found(job_id)
+    if revision == ORDER:
+        raise Conflict(
+            f"Revision {ORDER} of the job {job_id} is its order, and no edit. To cancel an order that has not ended, "
+            f"cancel the job (DELETE /v1/jobs/{job_id}).",
+            code="not_an_edit",
+        )
     # Items before the job, as completing and failing do.
     session.execute(
         text("SELECT id FROM work_items WHERE job_id = :job AND revision = :revision ORDER BY id FOR NO KEY UPDATE"),
         {"job": job_id, "revision": revision},
     )
-    if session.scalar(select(Job.id).where(Job.id == job_id, Job.workspace_id == workspace_id)) is None:
-        raise job_not_found(job_id)
     if end_revision(session, job_id, revision, "cancelled"):
         advance.drop(session, job_id, revision)
         return
@@ -133,20 +138,16 @@ def cancel_revision(session: Session, *, workspace_id: str, job_id: str, revisio
         )
 
 
-def _keep(session: Session, workspace_id: str, stage: str, record: ArtifactRecord) -> None:
-    session.execute(
-        insert(Artifact)
-        .values(
-            key=record.key,
-            workspace_id=workspace_id,
-            stage=stage,
-            object_key=record.object_key,
-            sha256=record.sha256,
-            size_bytes=record.size_bytes,
-            details=record.details,
-            parts={name: asdict(part) for name, part in record.parts.items()},
-        )
-        .on_conflict_do_update(index_elements=["key"], set_={"used_at": func.clock_timestamp()})
+def _artifact(workspace_id: str, stage: str, record: ArtifactRecord) -> Artifact:
+    return Artifact(
+        key=record.key,
+        workspace_id=workspace_id,
+        stage=stage,
+        object_key=record.object_key,
+        sha256=record.sha256,
+        size_bytes=record.size_bytes,
+        details=record.details,
+        parts={name: asdict(part) for name, part in record.parts.items()},
     )
 
 

@@ -31,7 +31,7 @@ class LineEdit(BaseModel):
         None, description="what is said in the source; without `translation` the line is translated anew"
     )
     translation: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = Field(None, description="what is spoken")
-    voice: Annotated[str, Field(max_length=100)] | None = Field(
+    voice: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
         None, description="the engine's voice that speaks it; null: its speaker's again"
     )
     start_ms: Milliseconds | None = Field(None, description="where it should begin")
@@ -114,13 +114,15 @@ def _told(line: Line, edit: LineEdit, shown: Line, duration_ms: int, translates:
     if translates and "text" in said and "translation" not in edit.model_fields_set:
         said["translation"] = None
     told = line.model_copy(update=said)
-    if told.end_ms <= told.start_ms:
+    # Times that nobody edits stay as they came, whatever they are.
+    timed = bool({"start_ms", "end_ms"} & said.keys())
+    if timed and told.end_ms <= told.start_ms:
         raise BadRequest(
             f"Line {line.id} would end at {told.end_ms} ms and start at {told.start_ms} ms. Give it an end after its "
             "start.",
             code="bad_line",
         )
-    if {"start_ms", "end_ms"} & said.keys() and told.end_ms > duration_ms:
+    if timed and told.end_ms > duration_ms:
         raise BadRequest(
             f"Line {line.id} would end at {told.end_ms} ms, and the recording ends at {duration_ms} ms. End it before "
             "that.",

@@ -9,27 +9,35 @@ take them: a recording, in whatever role, goes when no other job names it, in th
 from sqlalchemy import delete, exists, select, text
 from sqlalchemy.orm import Session
 
-from audiomill.database.tables import Job, JobInput, Output, Recording, Revision, Submission, Upload, WorkItem
+from audiomill.database.tables import Job, JobInput, Output, Recording, Submission, Upload, WorkItem
 from audiomill.errors import CustomerError
 from audiomill.jobs.inputs import hold_for_deletion
 from audiomill.retention.sweeping import DAY_SECONDS, Freed, Ground, Sweep
 from audiomill.storage.keys import INBOX, TEXTS
 
 # By age of order, which the index of pages has: what is deleted is at its end, so that the end stays short.
+_ENDED = """
+    finished_at < now() - make_interval(days => workspaces.retention_days)
+    AND NOT EXISTS (
+        SELECT FROM revisions WHERE job_id = jobs.id AND (state = 'open'
+            OR finished_at > now() - make_interval(days => workspaces.retention_days)))
+"""
 _DUE = text(
-    """
+    f"""
     SELECT job.id FROM workspaces CROSS JOIN LATERAL (
         SELECT id FROM jobs
         WHERE workspace_id = workspaces.id
           AND created_at < now() - make_interval(days => workspaces.retention_days)
-          AND finished_at < now() - make_interval(days => workspaces.retention_days)
-          AND NOT EXISTS (
-              SELECT FROM revisions WHERE job_id = jobs.id AND (state = 'open'
-                  OR finished_at > now() - make_interval(days => workspaces.retention_days)))
+          AND {_ENDED}
         ORDER BY created_at, id LIMIT :limit
     ) AS job
     WHERE workspaces.retention_days IS NOT NULL LIMIT :limit
-    """
+    """  # noqa: S608 - a condition of our own
+)
+_STILL_DUE = text(
+    f"""
+    SELECT EXISTS (SELECT FROM jobs JOIN workspaces ON workspaces.id = workspace_id WHERE jobs.id = :job AND {_ENDED})
+    """  # noqa: S608 - as above
 )
 
 
@@ -45,11 +53,9 @@ def _sweep(ground: Ground, _place: str | None) -> tuple[Freed, str | None]:
 
 def _gone(ground: Ground, session: Session, job_id: str) -> Freed:
     session.execute(select(WorkItem.id).where(WorkItem.job_id == job_id).order_by(WorkItem.id).with_for_update())
-    # An operator may have run its batch again meanwhile: then it is at work, and ends anew.
-    job = session.scalar(select(Job).where(Job.id == job_id, Job.finished_at.is_not(None)).with_for_update())
-    # Or its customer has edited it.
-    open_revision = exists().where(Revision.job_id == job_id, Revision.state == "open")
-    if job is None or session.scalar(select(open_revision)):
+    job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+    # An operator may have run its batch again meanwhile, or its customer have edited it: then it ends anew.
+    if job is None or not session.scalar(_STILL_DUE, {"job": job_id}):
         return Freed()
     freed = Freed(rows=1)
     for output in session.scalars(select(Output).where(Output.job_id == job_id)):

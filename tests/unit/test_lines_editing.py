@@ -70,6 +70,16 @@ def test_a_line_that_is_moved_stands_where_it_begins() -> None:
     assert Lines.from_json(found.document.to_json()) == found.document
 
 
+def test_a_line_that_has_no_time_may_be_edited_but_for_its_times() -> None:
+    """Subtitles may begin and end in the same millisecond."""
+    short = Line(id="L0", start_ms=5, end_ms=5, text="t", translation="d")
+    document = Lines(source_language="en", target_language="es", duration_ms=10, lines=(short,))
+    found = edited(document, [LineEdit(id="L0", translation="otra")], shown=document, translates=True)
+    assert (found.changed, found.document.lines[0].translation) == (("L0",), "otra")
+    with pytest.raises(BadRequest):
+        edited(document, [LineEdit(id="L0", start_ms=6)], shown=document, translates=True)
+
+
 @pytest.mark.parametrize(
     ("edits", "code"),
     [
@@ -89,7 +99,15 @@ def test_what_cannot_be_is_refused_with_a_sentence(edits: list[dict[str, Any]], 
 
 @pytest.mark.parametrize(
     "said",
-    [{}, {"text": None}, {"start_ms": None}, {"start_ms": -1}, {"spoken_ms": 5}, {"translation": "x" * 5001}],
+    [
+        {},
+        {"text": None},
+        {"start_ms": None},
+        {"start_ms": -1},
+        {"spoken_ms": 5},
+        {"translation": "x" * 5001},
+        {"voice": ""},
+    ],
 )
 def test_what_is_no_edit_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

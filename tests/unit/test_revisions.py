@@ -5,6 +5,7 @@ A small plan stands for a dub: a and heard read the source, lines reads a, spoke
 heard.
 """
 
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Job, JobEvent, Output, Revision, WorkItem
 from audiomill.errors import AudiomillError, BadInput, Conflict, NotFound, QuotaExceeded
 from audiomill.jobs.batches import leases, recovery, working
+from audiomill.jobs.batches.manifests import batch_manifest
 from audiomill.jobs.batches.workers import Fate
 from audiomill.jobs.batches.working import ArtifactRecord, JobWarning, PartRecord
 from audiomill.jobs.cancellation import cancel_job
@@ -88,7 +90,14 @@ def job(database: Database, job_id: str) -> Any:
 def record(name: str = "edited") -> ArtifactRecord:
     part = PartRecord(f"artifacts/{name}/x.json", "4" * 64, 9, "application/json")
     details = {"engine": "audiomill", "engine_version": "1", "model": None, "model_sha256": None, "seed": None}
-    return ArtifactRecord(name, part.object_key, part.sha256, 9, {**details, "processing_seconds": 0.0}, {"x": part})
+    return ArtifactRecord(
+        f"{name}-{uuid.uuid4().hex}",
+        part.object_key,
+        part.sha256,
+        9,
+        {**details, "processing_seconds": 0.0},
+        {"x": part},
+    )
 
 
 def edit(
@@ -233,7 +242,7 @@ def test_a_revision_may_be_cancelled_and_then_made_again(database: Database, set
     assert (view.state, view.revision) == ("complete", 1)
     assert revision_of(database, job_id, 2)["state"] == "cancelled"
     assert edit(database, settings, job_id) == 3
-    for number, code in ((3, None), (1, "revision_not_found"), (7, "revision_not_found")):
+    for number, code in ((3, None), (1, "not_an_edit"), (7, "revision_not_found")):
         if code is None:
             work(database, settings)
         with database.session() as session, pytest.raises(AudiomillError) as caught:
@@ -358,3 +367,30 @@ def test_results_of_old_revisions_are_kept_with_their_job(database: Database, se
             select(Artifact.key).where(~select(WorkItem).where(WorkItem.artifact_key == Artifact.key).exists())
         ).all()
     assert unreferred == []
+
+
+def test_what_a_batch_made_is_of_its_revision(database: Database, settings: Settings) -> None:
+    job_id = complete(database, settings)
+    edit(database, settings, job_id)
+    work(database, settings)
+    with database.session() as session:
+        delivering = session.scalars(select(WorkItem).where(WorkItem.job_id == job_id, WorkItem.batch_id.is_not(None)))
+        batches = {(item.step, item.revision): item.batch_id for item in delivering}
+        made_by = {
+            key: [(output.name, output.version) for row in batch_manifest(session, batch_id) for output in row.outputs]
+            for key, batch_id in batches.items()
+            if key[0] in {"a", "cut"}
+        }
+    assert made_by == {("a", 1): [("a.txt", 1)], ("cut", 1): [("cut.txt", 1)], ("cut", 2): [("cut.txt", 2)]}
+
+
+def test_no_speed_is_learned_of_an_edit(database: Database, settings: Settings) -> None:
+    """Most of what it makes was there: who edits would seem to have an engine that is many times as fast."""
+    job_id = complete(database, settings)
+    with database.session() as session:
+        before = session.execute(text("SELECT * FROM workspace_speeds")).all()
+    assert before
+    edit(database, settings, job_id)
+    work(database, settings)
+    with database.session() as session:
+        assert session.execute(text("SELECT * FROM workspace_speeds")).all() == before

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from audiomill.database.tables import Job, Output, Recording, WorkItem
@@ -21,7 +21,7 @@ class ManifestOutput:
 
 @dataclass(frozen=True)
 class ManifestJob:
-    """One step of a job of the batch. `artifact_key`: its result; None: it has none. `outputs`: where it delivers."""
+    """One step of a job of the batch. `artifact_key`: its result; None: it has none. `outputs`: what it delivered."""
 
     job_id: str
     step: str
@@ -36,11 +36,17 @@ class ManifestJob:
 def batch_manifest(session: Session, batch_id: str) -> tuple[ManifestJob, ...]:
     """What of its jobs a batch did, with their outputs, in the order of the batch. Empty for an unknown batch."""
     outputs: dict[str, list[ManifestOutput]] = {}
-    delivering = select(WorkItem.job_id).where(WorkItem.batch_id == batch_id, WorkItem.delivers)
-    for output in session.scalars(
-        select(Output).where(Output.job_id.in_(delivering)).order_by(Output.job_id, Output.name, Output.version)
-    ):
-        outputs.setdefault(output.job_id, []).append(
+    delivered = (
+        select(WorkItem.id, Output)
+        .join(Output, (Output.job_id == WorkItem.job_id) & (Output.version == WorkItem.revision))
+        # Those of before jobs had revisions do not say whose they are.
+        .where(
+            WorkItem.batch_id == batch_id, WorkItem.delivers, func.coalesce(Output.step, WorkItem.step) == WorkItem.step
+        )
+        .order_by(WorkItem.id, Output.name)
+    )
+    for item_id, output in session.execute(delivered):
+        outputs.setdefault(item_id, []).append(
             ManifestOutput(output.name, output.version, output.object_key, output.sha256, output.size_bytes)
         )
     rows = session.execute(
@@ -59,7 +65,7 @@ def batch_manifest(session: Session, batch_id: str) -> tuple[ManifestJob, ...]:
             failure_code=item.failure_code,
             input_sha256=sha256,
             artifact_key=item.artifact_key,
-            outputs=tuple(outputs.get(item.job_id, ())) if item.delivers else (),
+            outputs=tuple(outputs.get(item.id, ())),
         )
         for item, sha256 in rows
     )

@@ -24,7 +24,7 @@ from audiomill.database.migrate import upgrade
 from audiomill.inbox.entries import recent_entries
 from audiomill.jobs.batches import retirement
 from audiomill.jobs.batches.forming import form_batches
-from audiomill.jobs.queries import list_jobs
+from audiomill.jobs.pages import list_jobs
 from audiomill.settings import Settings
 from benchmarks import filling
 

@@ -28,10 +28,10 @@ def list_jobs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many, newest first.")] = 50,
 ) -> None:
     """Jobs, newest first."""
-    from audiomill.jobs import queries  # noqa: PLC0415 - SQLAlchemy: not for --help
+    from audiomill.jobs import pages  # noqa: PLC0415 - SQLAlchemy: not for --help
 
     with open_database() as database, database.session() as session:
-        page = queries.list_jobs(
+        page = pages.list_jobs(
             session, workspace, limit=limit, state=state, submission_id=submission, batch_id=batch, run_id=run
         )
     rows = [

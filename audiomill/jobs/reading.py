@@ -1,4 +1,4 @@
-"""Jobs as the API reads them, with every request: the statements of queries.py as plain SQL, without the ORM.
+"""Jobs as the API reads them, with every request: statements of queries.py and pages.py as plain SQL, without the ORM.
 
 The text of a statement is made once; only values travel after that. See audiomill/database/reading.py.
 """
@@ -12,18 +12,8 @@ from sqlalchemy.dialects.postgresql import psycopg
 from audiomill.database.reading import Reader
 from audiomill.database.tables import Job, Output, Revision
 from audiomill.errors import Conflict, NotFound
-from audiomill.jobs.queries import (
-    JobPage,
-    JobView,
-    OutputView,
-    job_not_found,
-    job_shown,
-    of_revision,
-    outputs_shown,
-    page_of,
-    page_statement,
-    page_values,
-)
+from audiomill.jobs.pages import JobPage, page_of, page_statement, page_values
+from audiomill.jobs.queries import JobView, OutputView, job_not_found, job_shown, of_revision, outputs_shown
 from audiomill.jobs.revising import ORDER, revision_not_complete, revision_not_found
 
 
@@ -41,7 +31,7 @@ async def read_job(reader: Reader, workspace_id: str, job_id: str) -> JobView:
 async def read_page(
     reader: Reader, workspace_id: str, *, limit: int, after: str | None, **wanted: str | None
 ) -> JobPage:
-    """A page, newest first; `wanted` as in `queries.list_jobs`. Raises BadRequest, DatabaseUnavailable."""
+    """A page, newest first; `wanted` as in `pages.list_jobs`. Raises BadRequest, DatabaseUnavailable."""
     values = page_values(limit=limit, after=after, workspace_id=workspace_id, **wanted)
     rows = await reader.rows(_page_text(frozenset(values)), values)
     return page_of([JobView(**row) for row in rows], limit)

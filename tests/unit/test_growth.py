@@ -9,7 +9,8 @@ from audiomill.database.connection import Database
 from audiomill.inbox.entries import recent_entries
 from audiomill.jobs.batches import recovery, retirement
 from audiomill.jobs.batches.forming import startable
-from audiomill.jobs.queries import batch_jobs, list_jobs, owning_runs
+from audiomill.jobs.pages import list_jobs
+from audiomill.jobs.queries import batch_jobs, owning_runs
 from audiomill.settings import Settings
 from benchmarks import filling
 from benchmarks.growth import run

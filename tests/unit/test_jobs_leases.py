@@ -17,7 +17,8 @@ from audiomill.jobs.batches.leases import Claim
 from audiomill.jobs.batches.retirement import mark_retired, retirable
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events.replay import events_after
-from audiomill.jobs.queries import get_batch, get_job, list_jobs
+from audiomill.jobs.pages import list_jobs
+from audiomill.jobs.queries import get_batch, get_job
 from audiomill.settings import Settings
 from tests.fakes.orders import audio, order, prepare, result, wipe
 

@@ -18,7 +18,8 @@ from audiomill.database.reading import CONNECTIONS, Reader
 from audiomill.database.tables import Output, Revision
 from audiomill.errors import Conflict, DatabaseUnavailable, NotFound, Unauthorized
 from audiomill.jobs.availability import report
-from audiomill.jobs.queries import get_job, list_jobs
+from audiomill.jobs.pages import list_jobs
+from audiomill.jobs.queries import get_job
 from audiomill.jobs.reading import read_job, read_output, read_page
 from audiomill.jobs.submission import InputObject, NewJob, submit
 from audiomill.jobs.transitions import transition

@@ -18,7 +18,8 @@ from audiomill.jobs.batches.workers import Fate
 from audiomill.jobs.cancellation import cancel_job
 from audiomill.jobs.events.replay import events_after
 from audiomill.jobs.orders import InputObject, NewJob
-from audiomill.jobs.queries import batch_jobs, get_job, list_jobs
+from audiomill.jobs.pages import list_jobs
+from audiomill.jobs.queries import batch_jobs, get_job
 from audiomill.settings import Settings
 from tests.fakes.orders import order, prepare, rested, wipe
 from tests.fakes.plans import PLANTED, finish, fit, made, planted, runs, steps_of

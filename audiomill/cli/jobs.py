@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from audiomill.cli.database import open_database
+from audiomill.cli.lines import lines
 from audiomill.console import SentenceGroup, err, out, printable, show_table
 from audiomill.platform.installation import current_settings
 
-jobs_app = typer.Typer(cls=SentenceGroup, help="Look at jobs, cancel them.", no_args_is_help=True)
+jobs_app = typer.Typer(cls=SentenceGroup, help="Look at jobs, cancel them, edit lines.", no_args_is_help=True)
+jobs_app.command("lines")(lines)
 ENDED = frozenset({"complete", "failed", "cancelled"})
 WATCH_SECONDS = 0.5
 JobId = Annotated[str, typer.Argument(help="A job's id.")]
@@ -88,6 +90,21 @@ def show(job_id: JobId) -> None:
                     step["failure_reason"],
                 )
                 for step in view.steps
+            ],
+        )
+    if len(view.revisions) > 1:
+        show_table(
+            ("revision", "of", "edited lines", "state", "done", "reason"),
+            [
+                (
+                    made["revision"] if made["revision"] != view.revision else f"{made['revision']} (current)",
+                    made["base"],
+                    made["edited_lines"],
+                    made["state"],
+                    f"{made['progress']:.0%}",
+                    made["failure_reason"],
+                )
+                for made in view.revisions
             ],
         )
     if view.outputs:

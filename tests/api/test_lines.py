@@ -221,3 +221,11 @@ def test_what_has_no_lines_or_is_not_complete_is_said(client: httpx.Client, dub:
     assert patch(client, job_id, EDIT).json()["code"] == "job_not_complete"
     bad = patch(client, dub, EDIT, headers={"If-Match": "W/x"})
     assert (bad.status_code, bad.json()["code"]) == (400, "bad_if_match")
+
+
+def test_lines_that_are_gone_are_said_to_be(client: httpx.Client, store: ObjectStore, dub: str) -> None:
+    for info in store.list_page("artifacts/acme/mix/").objects:
+        store.delete(info.key)
+    for gone in (client.get(f"/v1/jobs/{dub}/lines"), patch(client, dub, EDIT)):
+        assert (gone.status_code, gone.json()["code"]) == (404, "lines_gone")
+        assert "artifacts/" not in gone.text

@@ -214,13 +214,20 @@ def test_a_line_whose_text_is_edited_is_translated_anew_alone(mill, recording, t
         mill, path.read_bytes(), parameters={"source_language": "en"}, source_subtitles=recording.srt("source")
     )
     worked_off(mill)
+    assert revised(mill, job, {"id": "L00001", "translation": "Otra cosa."}).revision == 2
+    worked_off(mill)
     calls.clear()
     came = revised(mill, job, {"id": "L00002", "text": "The house is green."})
     assert [each.step for each in came.cost] == ["translate", "speak", "mix", "mux"]
     worked_off(mill)
     assert calls == ["The house is green."]
-    lines = json.loads(mill.files(job)["lines.json"])["lines"]
+    files = mill.files(job)
+    lines = json.loads(files["lines.json"])["lines"]
     assert "verde" in lines[1]["translation"]
+    assert lines[0]["translation"] == "Otra cosa."
+    steps = json.loads(files["dub.mp4.receipt.json"])["receipt"]["steps"]
+    edits = [check["value"] for step in steps for check in step["checks"] if check["name"] == "edited_by_customer"]
+    assert edits == [2]
 
 
 def test_what_cannot_be_dubbed_fails_alone_and_says_why(mill, recording, tmp_path):

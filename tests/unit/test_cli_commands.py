@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from audiomill.cli.lines import edits_of
 from audiomill.cli.main import app
 from audiomill.cli.submit import parameters_of
 from audiomill.cli.verify import pairs_in, verdicts
@@ -16,6 +17,7 @@ from audiomill.console import show_table
 from audiomill.errors import BadRequest
 from audiomill.receipts.keys import public_keys
 from audiomill.settings import Settings, get_settings
+from tests.unit.test_audio_broken import is_sentence
 
 HEAVY = (
     "dagster",
@@ -137,3 +139,18 @@ def test_verify_refuses_what_is_no_receipt_and_what_is_missing(installation):
 def test_verify_without_any_receipt_fails(installation):
     result = CliRunner().invoke(app, ["verify", str(installation)])
     assert result.exit_code == 1
+
+
+def test_edits_of_lines_are_given_as_line_field_and_value() -> None:
+    pairs = ["L1.translation=a = 7", "L1.start_ms=1200", "L2.voice=", "L2.text=42"]
+    assert [edit.given() for edit in edits_of(pairs)] == [
+        {"translation": "a = 7", "start_ms": 1200},
+        {"voice": None, "text": "42"},
+    ]
+
+
+@pytest.mark.parametrize("pair", ["L1=x", "L1.text", ".text=x", "L1.speaker=x", "L1.start_ms=soon", "L 1.text=x"])
+def test_what_is_no_edit_of_a_line_is_said_in_a_sentence(installation, pair) -> None:
+    result = CliRunner().invoke(app, ["jobs", "lines", "job_1", "--set", pair])
+    assert result.exit_code == 1
+    assert is_sentence(result.stderr.replace("\n", " ").strip()), result.stderr

@@ -10,7 +10,9 @@ from audiomill.database.migrate import alembic_config, upgrade
 from audiomill.database.tables import Base, Job, JobInput, WorkItem
 from audiomill.jobs.batches import leases, working
 from audiomill.jobs.batches.forming import form_batches
+from audiomill.jobs.batches.working import ArtifactRecord, PartRecord
 from audiomill.jobs.queries import get_job
+from audiomill.jobs.revisions import revise
 from audiomill.settings import Settings
 from tests.fakes.orders import result
 
@@ -141,6 +143,40 @@ def test_jobs_of_one_stage_become_jobs_of_one_step(database: Database, settings:
     upgrade(database.engine)
 
 
+def test_jobs_of_one_revision_go_on_and_may_be_edited(database: Database, settings: Settings) -> None:
+    """An installation of before: a job of two steps that is complete, and one whose second step is at work."""
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), _BEFORE_REVISIONS)
+        connection.execute(text("TRUNCATE workspaces CASCADE"))
+        connection.execute(text("TRUNCATE batches CASCADE"))
+        for statement in _JOBS_OF_STEPS:
+            connection.execute(text(statement))
+    upgrade(database.engine)
+    with database.session() as session:
+        view = get_job(session, "w", "j0")
+        assert (view.state, view.revision, [output.name for output in view.outputs]) == ("complete", 1, ["b.txt"])
+        assert [each["revision"] for each in view.revisions] == [1]
+        assert {(item.made_in, tuple(item.warnings)) for item in session.scalars(select(WorkItem))} == {(1, ())}
+        claim = leases.claim(session, batch_id="b", stage="synthesize", run_id="again", settings=settings)
+        (item,) = claim.items
+        assert (item.job_id, item.step, item.revision) == ("j1", "b", 1)
+        working.begin(session, claim, [item.id])
+        assert working.complete(session, claim, item.id, result(item, claim))
+    with database.session() as session:
+        assert get_job(session, "w", "j1").state == "complete"
+        part = PartRecord("artifacts/edited", "4" * 64, 1, "text/plain")
+        edited = ArtifactRecord("edited", part.object_key, part.sha256, 1, {}, {"x": part})
+        base = {"workspace_id": "w", "job_id": "j0", "base": 1, "edited_lines": 1, "settings": settings}
+        assert revise(session, replaced={"a": edited}, **base) == 2
+    with database.session() as session:
+        assert [output.name for output in get_job(session, "w", "j0").outputs] == ["b.txt"]
+    with database.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), _BEFORE_REVISIONS)
+        rows = connection.execute(text("SELECT job_id, step, state FROM work_items ORDER BY job_id, step")).all()
+        assert rows == [(job, step, "complete") for job in ("j0", "j1") for step in ("a", "b")]
+    upgrade(database.engine)
+
+
 _ITEM_OF_BEFORE = (
     "INSERT INTO work_items (id, job_id, workspace_id, stage, engine, resource_class, tier, length_class, lane, "
     "audio_seconds, state, batch_id) "
@@ -169,6 +205,41 @@ _BEFORE_STEPS = (
         f"{_ITEM_OF_BEFORE} SELECT 'i' || n, 'j' || n, 'w', 'transcribe', 'pocketsphinx', 'cpu', 0, 'short', "
         "'transcribe|pocketsphinx|-|cpu|0|short', 1, (ARRAY['queued', 'running', 'complete'])[n + 1], "
         "(ARRAY[NULL, 'b', 'b'])[n + 1] FROM generate_series(0, 2) AS n"
+    ),
+)
+_BEFORE_REVISIONS = "0016"
+_JOBS_OF_STEPS = (
+    *_BEFORE_STEPS[:2],
+    (
+        "INSERT INTO batches (id, lane, stage, engine, resource_class, item_count, audio_seconds, state) "
+        "VALUES ('b', 'l', 'synthesize', 'espeak-ng', 'cpu', 1, 1, 'formed')"
+    ),
+    _BEFORE_STEPS[3],
+    (
+        "INSERT INTO jobs (id, workspace_id, submission_id, position, recording_id, filename, recipe, capability, "
+        "stage, step, plan, parameters, state, progress, event_seq) SELECT 'j' || n, 'w', 's', n, 'r' || n, 'a.txt', "
+        "'synthesize', 'synthesize', 'synthesize', (ARRAY['b', 'a'])[n + 1], '{\"steps\": []}', '{}', "
+        "(ARRAY['complete', 'running'])[n + 1], (ARRAY[1, 0.5])[n + 1], 1 FROM generate_series(0, 1) AS n"
+    ),
+    (
+        "INSERT INTO job_inputs (job_id, role, position, recording_id, filename) "
+        "SELECT 'j' || n, 'source', 0, 'r' || n, 'a.txt' FROM generate_series(0, 1) AS n"
+    ),
+    (
+        "INSERT INTO artifacts (key, workspace_id, stage, object_key, sha256, size_bytes, details) "
+        "SELECT 'made' || n, 'w', 'synthesize', 'artifacts/' || n, 'h', 1, '{}' FROM generate_series(0, 2) AS n"
+    ),
+    (
+        "INSERT INTO work_items (id, job_id, workspace_id, step, stage, options, reads, delivers, engine, "
+        "resource_class, tier, length_class, lane, audio_seconds, state, progress, batch_id, artifact_key) "
+        "SELECT 'i' || n, 'j' || n / 2, 'w', (ARRAY['a', 'b'])[n % 2 + 1], 'synthesize', '{}', "
+        "(ARRAY['[\"input:source\"]', '[\"a/result\"]'])[n % 2 + 1]::jsonb, n % 2 = 1, 'espeak-ng', 'cpu', 0, 'short', "
+        "'l', 1, (ARRAY['complete', 'complete', 'complete', 'batched'])[n + 1], (ARRAY[1, 1, 1, 0])[n + 1], "
+        "CASE WHEN n = 3 THEN 'b' END, CASE WHEN n < 3 THEN 'made' || n END FROM generate_series(0, 3) AS n"
+    ),
+    (
+        "INSERT INTO outputs (id, job_id, name, object_key, media_type, size_bytes, sha256) "
+        "VALUES ('o', 'j0', 'b.txt', 'outputs/b.txt', 'text/plain', 1, 'h')"
     ),
 )
 _BEFORE_SPEEDS_OF_WORKSPACES = "0014"

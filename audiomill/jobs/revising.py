@@ -17,6 +17,14 @@ ORDER: Final = 1
 
 RevisionState = Literal["open", "complete", "failed", "cancelled"]
 
+# What is said of orders in these cases would send who edited a line to order the whole anew.
+_OF_EDITS: Final = {
+    "engine_crashed": "The engine broke each time it worked on this edit. Edit the lines in other words; if that fails "
+    "too, write to us with the job id and the number of the revision.",
+    "given_up": "We could not make this edit through a fault of ours, however often we tried, and have given up. "
+    "Nothing is charged for it. Make the edit again later, or write to us with the job id.",
+}
+
 _END = text(
     """
     UPDATE revisions SET state = :to, failure_code = :code, failure_reason = :reason, finished_at = clock_timestamp()
@@ -49,6 +57,7 @@ def end_revision(
     """End an open revision whose items have ended or were dropped. False when it had ended already."""
     lock_jobs(session, [job_id])
     values = {"job": job_id, "revision": revision, "to": to, "code": None, "reason": None, **said}
+    values["reason"] = _OF_EDITS.get(values["code"], values["reason"])
     if session.scalar(_END, values) is None:
         return False
     if to == "complete":

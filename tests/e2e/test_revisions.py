@@ -89,7 +89,7 @@ def test_one_edited_line_is_all_that_is_made_anew_and_the_old_dub_stays(
             return httpx.get(client.get(f"/outputs/{name}", params=revision).headers["Location"], timeout=60).content
 
         def ended() -> dict[str, Any]:
-            newest = client.get("").json()["revisions"][-1]
+            newest = client.get(f"{platform.api_url}/v1/jobs/{job_id}").json()["revisions"][-1]
             return dict(newest) if newest["state"] != "open" else {}
 
         before, first = stored(platform), fetched("dub.mp4")

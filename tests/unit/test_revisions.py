@@ -5,6 +5,7 @@ A small plan stands for a dub: a and heard read the source, lines reads a, spoke
 heard.
 """
 
+import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +21,20 @@ from audiomill.catalogue.plan import Step
 from audiomill.database.connection import Database
 from audiomill.database.tables import Artifact, Job, JobEvent, Output, Revision, WorkItem
 from audiomill.errors import AudiomillError, BadInput, Conflict, NotFound, QuotaExceeded
+from audiomill.jobs import advance
 from audiomill.jobs.batches import leases, recovery, working
 from audiomill.jobs.batches.manifests import batch_manifest
 from audiomill.jobs.batches.workers import Fate
 from audiomill.jobs.batches.working import ArtifactRecord, JobWarning, PartRecord
 from audiomill.jobs.cancellation import cancel_job
+from audiomill.jobs.items import GIVEN_UP
 from audiomill.jobs.queries import get_job
 from audiomill.jobs.revisions import cancel_revision, revise
 from audiomill.jobs.submission import InputObject, NewJob
 from audiomill.settings import Settings
 from tests.fakes.orders import order, prepare, rested, wipe
 from tests.fakes.plans import PLANTED, finish, fit, made, planted, runs, steps_of
+from tests.unit.test_audio_broken import is_sentence
 
 STEPS: tuple[Step, ...] = (
     fit("a", delivers=True),
@@ -394,3 +398,19 @@ def test_no_speed_is_learned_of_an_edit(database: Database, settings: Settings) 
     work(database, settings)
     with database.session() as session:
         assert session.execute(text("SELECT * FROM workspace_speeds")).all() == before
+
+
+@pytest.mark.parametrize(("code", "reason"), [("engine_crashed", recovery.ENGINE_CRASHED), ("given_up", GIVEN_UP)])
+def test_who_edited_is_not_told_to_order_again(database: Database, settings: Settings, code: str, reason: str) -> None:
+    """Nor to convert a film of which a line broke the engine."""
+    job_id = complete(database, settings)
+    edit(database, settings, job_id)
+    (claim,) = runs(database, settings)
+    with database.session() as session:
+        working.begin(session, claim, [claim.items[0].id])
+        assert advance.fail(session, claim.items[0].id, code=code, reason=reason)
+    failed = revision_of(database, job_id, 2)
+    assert failed["failure_code"] == code
+    assert is_sentence(failed["failure_reason"])
+    assert "edit" in failed["failure_reason"]
+    assert not re.search("[Oo]rder|format", failed["failure_reason"])

@@ -28,7 +28,10 @@ OPERATIONS = [
     "DELETE /v1/jobs/{job_id}",
     "GET /v1/jobs/{job_id}",
     "GET /v1/jobs/{job_id}/events",
+    "GET /v1/jobs/{job_id}/lines",
+    "PATCH /v1/jobs/{job_id}/lines",
     "GET /v1/jobs/{job_id}/outputs/{name}",
+    "DELETE /v1/jobs/{job_id}/revisions/{revision}",
     "GET /v1/objects/{token}",
     "HEAD /v1/objects/{token}",
     "OPTIONS /v1/objects/{token}",
@@ -63,7 +66,11 @@ def test_all_operations_are_here(document: BaseSchema) -> None:
     ("label", "mode"),
     [(label, schemathesis.GenerationMode.POSITIVE) for label in OPERATIONS]
     # Where any text is a good one, nothing can be sent that is not.
-    + [(label, schemathesis.GenerationMode.NEGATIVE) for label in OPERATIONS if label.endswith(("/jobs", "/uploads"))],
+    + [
+        (label, schemathesis.GenerationMode.NEGATIVE)
+        for label in OPERATIONS
+        if label.endswith(("/jobs", "/uploads", "/lines"))
+    ],
 )
 def test_answers_are_as_the_document_says(
     document: BaseSchema, headers: dict[str, str], label: str, mode: schemathesis.GenerationMode

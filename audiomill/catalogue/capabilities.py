@@ -53,7 +53,7 @@ _SHOULD_BE = {
 
 def _refusal(capability_name: str, kind: type[BaseModel], given: dict[str, Any], first: ErrorDetails) -> str:
     """A sentence but for its end."""
-    place = _place(first["loc"], given)
+    place = _place(first["loc"], given, missing=first["type"] == "missing")
     name = ".".join(filter(None, place))
     described = kind.model_fields[name].description if name in kind.model_fields else None
     if first["type"] == "missing":
@@ -70,14 +70,17 @@ def _refusal(capability_name: str, kind: type[BaseModel], given: dict[str, Any],
     return f"The parameter {name!r} of {capability_name} is not right: {said}"
 
 
-def _place(place: Sequence[int | str], given: Any) -> list[str]:  # noqa: ANN401 - whatever JSON holds
-    """As far as it leads into what was given: behind that are the names of types."""
+def _place(place: Sequence[int | str], given: Any, *, missing: bool) -> list[str]:  # noqa: ANN401 - whatever JSON holds
+    """As far as it leads into what was given: behind that are the names of types, or what is `missing`."""
     parts = []
     for part in place:
-        if not isinstance(given, dict | list | tuple):
+        if isinstance(given, dict) and (missing or part in given):
+            given = given.get(str(part))
+        elif isinstance(given, list | tuple) and isinstance(part, int) and part < len(given):
+            given = given[part]
+        else:
             break
         parts.append(str(part))
-        given = given.get(part) if isinstance(given, dict) else given[int(part)]
     return parts
 
 

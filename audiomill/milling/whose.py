@@ -5,6 +5,7 @@ memory. The item's is handed back with it. What is neither (a file that cannot b
 that is not given, though there is some) ends the run and is counted, so that who meets it each time is found.
 """
 
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -41,8 +42,23 @@ def whose(error: Exception, store: ObjectStore, scratch: Path) -> Whose:
     return "unclear"
 
 
+ANSWER_SECONDS = 15.0
+
+
 def is_well(store: ObjectStore, scratch: Path) -> bool:
-    """Whether the store can be used, and this machine has room and memory. Never raises."""
+    """Whether the store can be used, and this machine has room and memory. Never raises, and never hangs.
+
+    It is the run's own thread that asks: while it waits for a disk that hangs, it notices no engine call that ends, and
+    who was inside would be blamed for the run's silence.
+    """
+    answers: list[bool] = []
+    asking = threading.Thread(target=lambda: answers.append(_answers_well(store, scratch)), name="is-well", daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    return answers == [True]
+
+
+def _answers_well(store: ObjectStore, scratch: Path) -> bool:
     try:
         store.ready()
         check_room(scratch, LEAST_ROOM_BYTES)

@@ -1,6 +1,7 @@
 """Whose a fault of ours is: what is asked of the store and the machine, and what follows."""
 
 import errno
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -66,6 +67,25 @@ def test_on_a_machine_that_is_not_well_nothing_is_one_items(
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
     assert not is_well(store, folder)
     assert whose(error, store, folder) == "machine"
+
+
+def test_a_store_that_hangs_is_not_well_and_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audiomill.milling.whose.ANSWER_SECONDS", 0.05)
+    asked, over = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        asked.set()
+        # Longer than anybody waits here; the test ends it.
+        over.wait(30)
+
+    try:
+        assert whose(StorageUnavailable("That one."), cast("ObjectStore", SimpleNamespace(ready=hangs)), tmp_path) == (
+            "machine"
+        )
+        assert asked.is_set()
+        assert not over.is_set()
+    finally:
+        over.set()
 
 
 def test_asking_leaves_nothing_behind(tmp_path: Path) -> None:

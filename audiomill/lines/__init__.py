@@ -1,8 +1,8 @@
 """Lines of a dub: what is said by whom, in both languages, when it should be heard and when it is. Pure; no sound, no
 engines, no database.
 
-The document is `document`, fitting lines to their times `fitting`, subtitles that customers bring `subtitles`, which
-voice speaks for whom `voices`.
+The document is `document`, fitting lines to their times `fitting`, subtitles that customers bring `subtitles`, who
+speaks `speakers`.
 """
 
 from audiomill.lines.document import Line, Lines

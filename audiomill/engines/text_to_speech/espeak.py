@@ -35,10 +35,10 @@ from audiomill.engines.text_to_speech.espeak_library import (
     version,
     voices,
 )
+from audiomill.engines.text_to_speech.espeak_voices import voices_by_pitch
 from audiomill.engines.text_to_speech.protocol import SpeakersVoice, Speech
 from audiomill.errors import AudiomillError, BadInput, CustomerError, EngineUnavailable
 from audiomill.faults import told
-from audiomill.lines.voices import voices_by_pitch
 from audiomill.transcripts import Word
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Which voice speaks for whom: by the pitch range of a speaker's stretches. Pure; how pitch is found is the caller's.
+"""Which of espeak-ng's voices speaks for whom: by a speaker's pitch range. Pure; how pitch is found is the caller's.
 
 Ranges: Baken and Orlikoff, Clinical Measurement of Speech and Voice (2000): men 85 to 155 Hz, women 165 to 255 Hz,
 children above.
@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class SpeakingVoice(BaseModel):
-    """A voice of the formant engine: the variant laid over its language's voice, and its pitch, 0 to 99."""
+    """A voice: the variant laid over its language's voice, and its pitch, 0 to 99."""
 
     model_config = ConfigDict(frozen=True)
 
-    variant: str = Field(description="espeak-ng's: `m1`, `f3`")
+    variant: str = Field(description="`m1`, `f3`")
     pitch: int = Field(ge=0, le=99)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiomill.engines.text_to_speech.espeak_library import data_folder
-from audiomill.lines.voices import voices_by_pitch
+from audiomill.engines.text_to_speech.espeak_voices import voices_by_pitch
 
 PITCHES = st.dictionaries(st.text(min_size=1, max_size=4), st.none() | st.floats(50, 500), max_size=12)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audiomill.settings import Settings
 
 _TROUBLES_SHOWN = 5
+_LANGUAGES_SHOWN = 8
 
 engines_app = typer.Typer(cls=SentenceGroup, help="Engines.", no_args_is_help=True)
 
@@ -95,7 +96,7 @@ def doctor() -> None:
     out.print(place(), markup=False)
     rows = registry.available(settings)
     show_table(
-        ("task", "engine", "model", "on", "can run", "lacks"),
+        ("task", "engine", "model", "on", "can run", "lacks, or its languages"),
         [
             (
                 row.task.replace("_", " "),
@@ -103,7 +104,7 @@ def doctor() -> None:
                 row.model,
                 row.resource_class,
                 "yes" if row.available else "no",
-                row.fault or row.lacks,
+                _languages(row.languages) if row.available else row.fault or row.lacks,
             )
             for row in rows
         ],
@@ -113,6 +114,13 @@ def doctor() -> None:
     show_table(("", "state", ""), [(name, "" if good else "BROKEN", note) for name, good, note in checks])
     if not all(good for _, good, _ in checks):
         raise typer.Exit(1)
+
+
+def _languages(known: tuple[str, ...] | None) -> str:
+    """All of them where they are few: which pairs a translator has is what its users ask."""
+    if known is None or len(known) > _LANGUAGES_SHOWN:
+        return "" if known is None else f"{len(known)} languages"
+    return ", ".join(known)
 
 
 def _checks(settings: "Settings") -> Iterator[tuple[str, bool, str]]:

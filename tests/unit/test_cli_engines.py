@@ -50,3 +50,11 @@ def test_workers_are_listed_and_forgotten(database: Database) -> None:
     assert "No worker 'gpu-node'" in again.output
     with database.session() as session:
         assert workers(session) == []
+
+
+def test_the_doctor_says_which_languages_where_they_are_few() -> None:
+    lines = CliRunner().invoke(app, ["doctor"]).output.splitlines()
+    said = {line.split("│")[2].strip(): line for line in lines if "│" in line}
+    assert "│ en, en-us " in said["pocketsphinx"]
+    assert " languages " in said["espeak-ng"]
+    assert "en, en-us" not in said["faster-whisper"]

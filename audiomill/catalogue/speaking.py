@@ -43,9 +43,21 @@ def least_seconds(text: str, *, rate_wpm: int = REFERENCE_RATE_WPM) -> float:
 
 def speech_too_long(longest_seconds: float) -> LimitExceeded:
     """The error for a text whose speech is, or would be, longer than one output may be."""
-    most = f"{longest_seconds / 3600:.4g} hours" if longest_seconds >= 3600 else f"{longest_seconds:g} seconds"  # noqa: PLR2004
     return LimitExceeded(
-        f"The text takes more than {most} to speak, the most that one output may last. Split it into several texts, "
-        "or have it spoken faster.",
+        f"The text takes more than {_most(longest_seconds)} to speak, the most that one output may last. Split it into "
+        "several texts, or have it spoken faster.",
         code="speech_too_long",
     )
+
+
+def lines_too_long(longest_seconds: float) -> LimitExceeded:
+    """The same for the lines of a dub, which are spoken back to back before each goes to its place."""
+    return LimitExceeded(
+        f"The lines take more than {_most(longest_seconds)} to speak altogether, the most that those of one dub may. "
+        "Send the subtitles of this recording only, shorten them, or have them spoken faster.",
+        code="speech_too_long",
+    )
+
+
+def _most(seconds: float) -> str:
+    return f"{seconds / 3600:.4g} hours" if seconds >= 3600 else f"{seconds:g} seconds"  # noqa: PLR2004

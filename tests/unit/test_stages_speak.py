@@ -1,5 +1,8 @@
 """Lines spoken: each by its speaker's voice, kept in any order, back to back in one file; what cannot be spoken."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -7,12 +10,16 @@ from audiomill.audio import Audio, decode
 from audiomill.engines.cores import CoreBudget
 from audiomill.engines.text_to_speech.espeak import Espeak, choose_voice
 from audiomill.engines.text_to_speech.protocol import Speech
-from audiomill.errors import BadInput
+from audiomill.errors import BadInput, LimitExceeded
+from audiomill.jobs.batches.leases import ClaimedItem
 from audiomill.lines.document import Line, Lines
 from audiomill.lines.places import places
-from audiomill.settings import LimitSettings
-from audiomill.stages.speak.speech import SpokenLines, or_unspoken, trimmed, units
+from audiomill.milling.bench import Bench
+from audiomill.milling.parts import Reads
+from audiomill.settings import LimitSettings, Settings
+from audiomill.stages.speak.speech import SpokenLines, check_length, or_unspoken, trimmed, units
 from audiomill.stages.speak.voices import with_voices
+from audiomill.stages.speak.work import Speaking
 from tests.fakes.recordings import tone
 from tests.unit.test_audio_broken import is_sentence
 
@@ -112,6 +119,31 @@ def test_a_line_that_cannot_be_spoken_is_named(tmp_path, engine):
         with pytest.raises(BadInput) as caught:
             kept.finish()
         assert caught.value.code == "nothing_to_speak"
+
+
+def test_lines_that_take_too_long_together_are_refused_before_and_stopped_while_they_are_spoken(tmp_path):
+    lines = document(*["a b c d e f g h" * 100] * 3)
+    check_length(lines, 175, 200)
+    with pytest.raises(LimitExceeded) as before:
+        check_length(lines, 175, 60)
+    kept = SpokenLines(lines, tmp_path, longest_seconds=2.5)
+    for place in (0, 1):
+        kept.keep(place, Speech(Audio(tone(1.0)[None], 16_000)))
+    with pytest.raises(LimitExceeded) as meanwhile:
+        kept.keep(2, Speech(Audio(tone(1.0)[None], 16_000)))
+    for caught in (before, meanwhile):
+        assert caught.value.code == "speech_too_long"
+        assert is_sentence(caught.value.message)
+
+
+def test_what_a_dub_may_speak_is_looked_at_first(tmp_path):
+    """Of subtitles of 10 MB an engine would make 500 hours of sound, on disk and in the store."""
+    settings = Settings(data_dir=tmp_path, limits=LimitSettings(max_seconds=60))
+    path = tmp_path / "lines.json"
+    path.write_bytes(document(*["a b c d e f g h" * 100] * 3, voice="es").to_json())
+    stage = Speaking(cast("Bench", SimpleNamespace(settings=settings, engine=None)))
+    with pytest.raises(LimitExceeded, match="more than 60 seconds"):
+        stage.look(cast("ClaimedItem", SimpleNamespace(options={})), Reads({"translate/lines": path}), tmp_path)
 
 
 def test_a_line_that_was_not_translated_is_a_fault_of_ours():

@@ -1,5 +1,6 @@
 """The lines of a dub as units, and their sounds as one file, back to back. Where they are heard is mixing's part."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from audiomill.audio import Audio, encode_file
 from audiomill.audio.spool import Spool
+from audiomill.catalogue.speaking import least_seconds, lines_too_long
 from audiomill.catalogue.synthesize import SynthesizeParameters
 from audiomill.engines.text_to_speech.protocol import Speech
 from audiomill.errors import AudiomillError, BadInput
@@ -48,6 +50,12 @@ def units(lines: Lines, rate_wpm: int) -> list[LineUnit]:
     return found
 
 
+def check_length(lines: Lines, rate_wpm: int, longest_seconds: float) -> None:
+    """Before any is spoken. Raises LimitExceeded (`speech_too_long`)."""
+    if sum(least_seconds(line.translation or "", rate_wpm=rate_wpm) for line in lines.lines) > longest_seconds:
+        raise lines_too_long(longest_seconds)
+
+
 @dataclass(frozen=True)
 class Unspoken:
     """A line that holds nothing to speak: silence."""
@@ -65,14 +73,16 @@ def or_unspoken(unit: LineUnit, result: Speech | AudiomillError) -> Speech | Uns
 class SpokenLines:
     """Keeps lines as they are spoken, in any order, and makes the file and the document of them."""
 
-    def __init__(self, lines: Lines, folder: Path) -> None:
-        self._lines, self._folder = lines, folder
+    def __init__(self, lines: Lines, folder: Path, *, longest_seconds: float = math.inf) -> None:
+        """`longest_seconds`: of all of them together."""
+        self._lines, self._folder, self._longest_seconds = lines, folder, longest_seconds
+        self._spoken = 0
         self._samples: dict[int, int] = {}
         self._rate_hz = 0
         self._unspoken = 0
 
     def keep(self, place: int, result: Speech | Unspoken) -> None:
-        """A line's sound, to disk."""
+        """A line's sound, to disk. Raises LimitExceeded (`speech_too_long`) where all until now are too long."""
         if isinstance(result, Unspoken):
             self._samples[place] = 0
             self._unspoken += 1
@@ -82,6 +92,9 @@ class SpokenLines:
         if self._rate_hz not in {0, audio.sample_rate_hz} or audio.channels != 1:
             raise ValueError(f"a line of {audio.channels} channels at {audio.sample_rate_hz} Hz")
         self._rate_hz = audio.sample_rate_hz
+        self._spoken += audio.samples.shape[1]
+        if self._spoken > self._longest_seconds * self._rate_hz:
+            raise lines_too_long(self._longest_seconds)
         steps = (audio.samples[0] * _STEPS).astype(np.int16)
         np.save(self._path(place), steps)
         self._samples[place] = len(steps)

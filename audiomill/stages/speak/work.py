@@ -18,7 +18,7 @@ from audiomill.milling.bench import unit_key
 from audiomill.milling.delivery import making_key
 from audiomill.milling.parts import Hand, Looked, PartsMade, PartsWork, Reads
 from audiomill.milling.stage import Opened, Unit
-from audiomill.stages.speak.speech import LineUnit, SpokenLines, Unspoken, or_unspoken, units
+from audiomill.stages.speak.speech import LineUnit, SpokenLines, Unspoken, check_length, or_unspoken, units
 from audiomill.stages.speak.voices import with_voices
 
 
@@ -34,8 +34,8 @@ class Options(BaseModel):
 class Own:
     """The lines with their voices, and what was kept of their sounds."""
 
-    def __init__(self, lines: Lines, folder: Path) -> None:
-        self.lines, self.spoken = lines, SpokenLines(lines, folder)
+    def __init__(self, lines: Lines, folder: Path, longest_seconds: float) -> None:
+        self.lines, self.spoken = lines, SpokenLines(lines, folder, longest_seconds=longest_seconds)
 
 
 class Speaking(PartsWork[Own, LineUnit, Speech | Unspoken, None]):
@@ -44,11 +44,15 @@ class Speaking(PartsWork[Own, LineUnit, Speech | Unspoken, None]):
     units_outlive_items: ClassVar[bool] = True
 
     def look(self, item: ClaimedItem, reads: Reads, folder: Path) -> Looked[Own]:
-        """Read the lines and give each its voice. Raises BadInput (`no_voice`)."""
+        """Read the lines and give each its voice. Raises BadInput (`no_voice`), LimitExceeded."""
         options = Options.model_validate(item.options)
         engine = cast("TextToSpeech", self._bench.engine)
-        lines = with_voices(Lines.from_json(reads["lines"].read_bytes()), options.voices, engine)
-        return Looked(Own(lines, folder), lines.duration_ms / 1000)
+        lines = Lines.from_json(reads["lines"].read_bytes())
+        # However short the film is: its lines may be two million words.
+        longest = self._bench.settings.limits.max_seconds
+        check_length(lines, options.rate_wpm, longest)
+        lines = with_voices(lines, options.voices, engine)
+        return Looked(Own(lines, folder, longest), lines.duration_ms / 1000)
 
     def units(self, opened: Opened[Hand[Own]]) -> Iterator[Unit[LineUnit]]:
         """The lines; those of one voice share a call."""

@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # FastAPI's own pages load their scripts from a CDN, unpinned; these serve what came with the package.
     app = FastAPIOffline(
         title="audiomill",
-        summary="Recordings and texts in; transcripts and voices out, each with a signed receipt.",
+        summary="Recordings and texts in; transcripts, voices and dubs out, each with a signed receipt.",
         description=DESCRIPTION,
         version="1",
         openapi_tags=TAGS,

@@ -12,7 +12,8 @@ from api.problems import Problem
 DESCRIPTION = """
 1. `POST /v1/uploads` announces a recording; send its bytes to the signed URL that comes back.
 2. `POST /v1/jobs` orders a recipe for one or many uploads or texts. Send an `Idempotency-Key`, so that a repeat after a
-   lost answer orders nothing twice.
+   lost answer orders nothing twice. Each input is a job of its own; as soon as one has a `role`, all of them make one
+   job: a film and its subtitles.
 3. `GET /v1/jobs/{id}/events` tells what happens as it happens, by server-sent events.
 4. `GET /v1/jobs/{id}/outputs/{name}` redirects to the file. Beside each lies `<name>.receipt.json`, whose signature is
    checked with a key of `GET /v1/receipt-keys`.

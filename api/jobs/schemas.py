@@ -104,6 +104,14 @@ class Order(BaseModel):
                     "inputs": [{"upload_id": "upl_01k9zj4w8n2x0q5v7r3t6y1b4d"}],
                 },
                 {"recipe": "synthesize", "inputs": [{"text": "Good morning.", "name": "greeting"}]},
+                {
+                    "recipe": "dub",
+                    "parameters": {"target_language": "es"},
+                    "inputs": [
+                        {"upload_id": "upl_01k9zj4w8n2x0q5v7r3t6y1b4d", "role": "source"},
+                        {"text": "1\n00:00:01,000 --> 00:00:02,000\nHola.", "name": "es.srt", "role": "subtitles"},
+                    ],
+                },
             ]
         },
     )

@@ -27,7 +27,7 @@ class MainGroup(SentenceGroup):
 app = typer.Typer(
     cls=MainGroup,
     name="audiomill",
-    help="Batch audio processing on Dagster: recordings and texts in, transcripts and voices out, each with a receipt.",
+    help="Audio in batches on Dagster: recordings and texts in; transcripts, voices, dubs out, each with a receipt.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -24,9 +24,8 @@ TEXT = (
     "listened to it and wrote down what it heard."
 )
 EMBEDDED_NOTE = (
-    "The weights of faster-whisper are not here and the hub does not give them: the embedded pocketsphinx "
-    "transcribes instead. It knows US English only, hears more than one word in four of clearly read speech "
-    "wrong, and most words of a synthetic voice."
+    "The embedded pocketsphinx transcribes where the weights of faster-whisper are not. It knows US English only, "
+    "hears more than one word in four of clearly read speech wrong, and most words of a synthetic voice."
 )
 
 
@@ -77,7 +76,7 @@ def demo(
         _beside(paths, order, output, text)
         return
     settings = _own_settings()
-    note = _weights_note(settings)
+    _fetch_weights(settings)
     platform = Platform(settings, purpose="demo", tell=err.print)
     outcomes: list[Outcome] = []
     with stop_requests() as asked:
@@ -87,7 +86,7 @@ def demo(
             platform.wait_ready(asked.is_set)
             if not asked.is_set():
                 outcomes = _run(settings, paths, order, output, text)
-                _show(outcomes, note)
+                _show(outcomes)
             if keep and not asked.is_set():
                 out.print(f"Dagster   {login_url(settings)}")
                 out.print(f"API       {settings.api_url}/docs")
@@ -112,7 +111,7 @@ def _beside(paths: list[Path], order: _Order, output: Path, text: str) -> None:
     settings = current_settings()
     _wait_until_ready(settings)
     outcomes = _run(settings, paths, order, output, text)
-    _show(outcomes, None)
+    _show(outcomes)
     if any(outcome.problem for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -146,16 +145,13 @@ def _own_settings() -> Settings:
     return get_settings()
 
 
-def _weights_note(settings: Settings) -> str | None:
-    """Make sure of good weights before the start; returns what to say when the embedded engine has to do."""
+def _fetch_weights(settings: Settings) -> None:
+    """Make sure of good weights before the start; says what the embedded engine is where it has to do."""
     from audiomill.cli.models import fetch_missing_defaults  # noqa: PLC0415 - as above
 
-    why_not = fetch_missing_defaults(settings)
-    if why_not is None:
-        return None
-    err.print(f"[yellow]{printable(why_not)}[/yellow]")
-    err.print(f"[yellow]{EMBEDDED_NOTE}[/yellow]")
-    return EMBEDDED_NOTE
+    if (why_not := fetch_missing_defaults(settings)) is not None:
+        err.print(f"[yellow]{printable(why_not)}[/yellow]")
+        err.print(f"[yellow]{EMBEDDED_NOTE}[/yellow]")
 
 
 def _run(settings: Settings, paths: list[Path], order: _Order, output: Path, text: str) -> list[Outcome]:
@@ -233,7 +229,7 @@ def _fetched(client: "ApiClient", job: dict[str, Any] | None, folder: Path) -> s
     return refused[0] if refused else None
 
 
-def _show(outcomes: list[Outcome], note: str | None) -> None:
+def _show(outcomes: list[Outcome]) -> None:
     from audiomill.client.told import engines_of, with_warnings  # noqa: PLC0415 - as above
 
     rows, used = [], set()
@@ -251,8 +247,8 @@ def _show(outcomes: list[Outcome], note: str | None) -> None:
     out.print(
         f"{good} of {len(outcomes)} complete; every output has a receipt that holds." if good else "None is complete."
     )
-    if note is not None and "pocketsphinx" in used:
-        err.print(f"[yellow]{printable(note)}[/yellow]")
+    if "pocketsphinx" in used:
+        err.print(f"[yellow]{EMBEDDED_NOTE}[/yellow]")
 
 
 def _deliverables(folder: Path, job: dict[str, Any]) -> list[str]:

@@ -31,12 +31,13 @@ def _boundary(semitones: Sequence[float]) -> float:
     """Between the two heaps; above all where there is one heap only."""
     ordered = sorted(semitones)
     best, explained = math.inf, 0.0
-    mean = sum(ordered) / max(1, len(ordered))
+    total = sum(ordered)
+    mean = total / max(1, len(ordered))
     whole = sum((one - mean) ** 2 for one in ordered)
     lower = 0.0
     for at in range(1, len(ordered)):
         lower += ordered[at - 1]
-        below, above = lower / at, (sum(ordered) - lower) / (len(ordered) - at)
+        below, above = lower / at, (total - lower) / (len(ordered) - at)
         share = (at * (below - mean) ** 2 + (len(ordered) - at) * (above - mean) ** 2) / whole if whole else 0.0
         if share > explained and above - below >= LEAST_APART_SEMITONES:
             best, explained = (ordered[at - 1] + ordered[at]) / 2, share

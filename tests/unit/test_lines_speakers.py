@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from audiomill.lines.languages import same, three_letters
 from audiomill.lines.places import places, spoken_ms
-from audiomill.lines.speakers import speakers_by_pitch
+from audiomill.lines.speakers import _boundary, speakers_by_pitch
 
 
 def test_a_man_and_a_woman_are_two_and_who_begins_is_the_first():
@@ -58,3 +58,21 @@ def test_what_is_the_same_language():
     assert same("en_GB", "en-gb")
     assert not same("es-es", "es-mx")
     assert not same("en", "es")
+
+
+class Counted(float):
+    """Counts how often it is added to something."""
+
+    added = 0
+
+    def __radd__(self, other: float) -> float:
+        Counted.added += 1
+        return float(self) + other
+
+    __add__ = __radd__
+
+
+def test_telling_two_apart_takes_the_time_of_their_lines():
+    lines = [Counted(40 + 7 * (at % 2) + at / 1000) for at in range(300)]
+    assert 40 < _boundary(lines) < 47
+    assert Counted.added < 10 * len(lines)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from audiomill.audio import Audio
 from audiomill.errors import BadInput
+from audiomill.lines.document import Line, Lines
 from audiomill.lines.subtitles import read_subtitles
+from audiomill.stages.cast import speakers
 from audiomill.stages.cast.script import Given, script
 from audiomill.stages.cast.speakers import with_speakers
 from audiomill.transcripts import Segment, Transcript, Word
@@ -102,6 +104,26 @@ def test_notes_of_the_subtitles_are_kept():
     unsorted = b"1\n00:00:03,000 --> 00:00:04,000\nB.\n\n2\n00:00:01,000 --> 00:00:03,500\nA.\n"
     found = made(Given(target=read_subtitles(unsorted)))
     assert {note.code for note in found.notes} == {"subtitles_unsorted", "subtitles_overlap"}
+
+
+def test_a_recording_is_not_heard_once_for_each_of_a_thousand_lines(monkeypatch):
+    asked = []
+    monkeypatch.setattr(speakers, "line_pitch_hz", lambda line, _: asked.append(line.end_ms - line.start_ms) or 100.0)
+    voice = Audio(np.zeros((1, 10 * 16_000), np.float32), 16_000)
+    line = Line(id="L1", start_ms=0, end_ms=10_000, text="x", translation="y")
+    lines = Lines(
+        source_language="en",
+        target_language="es",
+        duration_ms=10_000,
+        lines=tuple(line.model_copy(update={"id": f"L{at}"}) for at in range(1000)),
+    )
+    told = speakers.with_speakers(lines, voice)
+    assert len(asked) == 3, "of 6 seconds each"
+    assert {(one.speaker, one.speaker_hz) for one in told.lines} == {("S1", 100.0)}
+    asked.clear()
+    one_by_one = tuple(Line(id=f"L{at}", start_ms=at, end_ms=at + 500, text="x") for at in range(0, 10_000, 500))
+    speakers.with_speakers(lines.model_copy(update={"lines": one_by_one}), voice)
+    assert len(asked) == 20
 
 
 def test_two_voices_are_heard_as_two_and_named_ones_keep_their_names(tmp_path):

@@ -13,13 +13,24 @@ from audiomill.lines.speakers import speakers_by_pitch
 _HEARD_SECONDS = 6.0
 """Of each line at most: its pitch is known by then."""
 
+_MOST_TIMES_HEARD = 2.0
+"""The whole recording, in all: subtitles may say of a hundred thousand lines that each lasts to its end."""
+
 _LEAST_VOICED_FRAMES = 10
 """A tenth of a second: a pitch of less is chance."""
 
 
 def with_speakers(lines: Lines, voice: Audio) -> Lines:
     """The lines with their speakers and these speakers' pitch. Who is named, in subtitles, stays that."""
-    pitches = [line_pitch_hz(line, voice) for line in lines.lines]
+    pitches: list[float | None] = []
+    left_seconds = _MOST_TIMES_HEARD * voice.seconds
+    for line in lines.lines:
+        seconds = min((line.end_ms - line.start_ms) / 1000, _HEARD_SECONDS)
+        if seconds > left_seconds:
+            pitches.append(None)
+            continue
+        pitches.append(line_pitch_hz(line, voice))
+        left_seconds -= seconds
     found = speakers_by_pitch(pitches)
     speakers = [line.speaker or one for line, one in zip(lines.lines, found, strict=True)]
     of_speaker: dict[str, list[float]] = {speaker: [] for speaker in speakers}

@@ -58,7 +58,7 @@ def circumstances_of(session: Session, infos: Sequence[ObjectInfo], settings: Se
 
 
 def place_of(key: str, workspaces: Container[str]) -> tuple[str, str]:
-    """The workspace and the recipe. Raises BadRequest, NotFound."""
+    """The workspace and the recipe. Raises BadRequest."""
     parts = key.removeprefix(INBOX).split("/")
     if len(parts) < 3:  # noqa: PLR2004 - workspace, recipe, name
         raise BadRequest("Put files under inbox/<workspace>/<recipe>/.", code="bad_inbox_key")

@@ -281,7 +281,10 @@ def choice_of(engines: Sequence[EngineView], *, task: Task | None, asked: Asked)
         refusals.append(refusal)
     if not refusals:
         raise EngineUnavailable(f"No engine here has the model {asked.model!r}.", code="unknown_model")
-    raise EngineUnavailable(f"No engine that can run here takes this order: {'; '.join(dict.fromkeys(refusals))}.")
+    unaided = " With subtitles in the dub's language (the input `subtitles`) none is needed." * (task == "translation")
+    raise EngineUnavailable(
+        f"No engine that can run here takes this order: {'; '.join(dict.fromkeys(refusals))}.{unaided}"
+    )
 
 
 def _refusal(view: EngineView, asked: Asked) -> str | None:

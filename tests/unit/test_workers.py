@@ -4,6 +4,7 @@ import faulthandler
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -248,6 +249,23 @@ def test_a_note_of_many_is_followed_by_one_of_few(config: Settings) -> None:
     assert '"inside": ["item"]' in text
     assert text.rstrip().endswith("}")
     notes.close()
+
+
+def test_notes_that_two_threads_close_are_closed_once(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = CallNotes(config, "run")
+    notes.open()
+    other = threading.Thread(target=notes.close)
+
+    def while_another_closes() -> None:
+        monkeypatch.undo()
+        other.start()
+        other.join(0.5)
+
+    monkeypatch.setattr(faulthandler, "disable", while_another_closes)
+    notes.close()
+    other.join()
+    notes.inside(["item"])
+    assert left_notes(config) == []
 
 
 def test_a_clock_that_is_set_makes_no_living_process_dead(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

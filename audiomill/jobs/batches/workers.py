@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ class CallNotes:
         self._crash: int | None = None
         self._crashes_were_told = False
         self._length = 0
+        # A call may end in one thread while another gives the batch back. A signal may come in the middle of either.
+        self._lock = threading.RLock()
 
     def open(self) -> None:
         """Begin, with nothing inside. Raises OSError."""
@@ -136,25 +139,27 @@ class CallNotes:
 
     def inside(self, item_ids: Collection[str]) -> None:
         """Note all that are inside calls now. Raises OSError."""
-        if self._descriptor is None:
-            return
-        note = json.dumps({"worker": self._worker, "inside": sorted(item_ids)}).encode()
-        # One write, padded over what stood there: whoever reads sees the one note or the other.
-        os.pwrite(self._descriptor, note.ljust(self._length), 0)
-        self._length = max(self._length, len(note))
+        with self._lock:
+            if self._descriptor is None:
+                return
+            note = json.dumps({"worker": self._worker, "inside": sorted(item_ids)}).encode()
+            # One write, padded over what stood there: whoever reads sees the one note or the other.
+            os.pwrite(self._descriptor, note.ljust(self._length), 0)
+            self._length = max(self._length, len(note))
 
     def close(self) -> None:
-        """End in good order: what is inside calls is given back, and is no proof of anything."""
-        if self._crash is not None:
-            faulthandler.disable()
-            if self._crashes_were_told and sys.__stderr__ is not None:
-                faulthandler.enable(sys.__stderr__)
-            os.close(self._crash)
-            self._crash = None
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            self._path.unlink(missing_ok=True)
+        """End in good order: what is inside calls is given back, and is no proof of anything. Closing again is fine."""
+        with self._lock:
+            if self._crash is not None:
+                faulthandler.disable()
+                if self._crashes_were_told and sys.__stderr__ is not None:
+                    faulthandler.enable(sys.__stderr__)
+                os.close(self._crash)
+                self._crash = None
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+                self._path.unlink(missing_ok=True)
 
 
 def fate_of(settings: Settings, run_id: str, worker: str | None) -> Fate:

@@ -35,13 +35,12 @@ _STEREO = 2
 
 @dataclass(frozen=True, eq=False)
 class Dub:
-    """The dub and how it came to its loudness. lines: fitted. voice_gain_db: of every line."""
+    """The dub and how it came to its loudness. lines: fitted."""
 
     audio: Audio
     lines: Lines
     original: Loudness
     loudness: Loudness
-    voice_gain_db: float
     whole_gain_db: float
     limited: bool
 
@@ -65,7 +64,7 @@ def dubbed(lines: Lines, speech: Audio, *, voice: Audio, background: Audio) -> D
             break
         gain_db = nearer
     whole = _held(whole, original)
-    return Dub(whole.audio, placed, original, whole.loudness, gain_db, whole.gain_db, whole.limited)
+    return Dub(whole.audio, placed, original, whole.loudness, whole.gain_db, whole.limited)
 
 
 def _held(whole: Levelled, original: Loudness) -> Levelled:

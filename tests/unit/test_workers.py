@@ -32,6 +32,7 @@ from pathlib import Path
 from audiomill.jobs.batches.workers import CallNotes, this_worker
 from audiomill.settings import Settings
 signal.signal(signal.SIGTERM, signal.SIG_IGN if "stubborn" in sys.argv else signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started by nohup
 notes = CallNotes(Settings(data_dir=Path(sys.argv[1])), "run")
 notes.open()
 notes.inside(["item-1", "item-2"])
